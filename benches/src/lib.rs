@@ -1,0 +1,1 @@
+//! Measures: micro-benchmarks, workloads, and comparisons with other engines.

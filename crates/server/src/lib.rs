@@ -1,0 +1,1 @@
+//! Speaks PostgreSQL and HTTP, reads configuration, owns the life of the process.

@@ -1,0 +1,2 @@
+//! The `colonnade` binary.
+fn main() {}
