@@ -513,9 +513,32 @@ mod tests {
 
     fn all() -> Vec<SqlType> {
         [
-            "boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "numeric(10,2)",
-            "numeric(60,4)", "text", "varchar", "varchar(7)", "char(3)", "bytea", "date", "time", "timestamp",
-            "timestamptz", "interval", "uuid", "json", "jsonb", "oid", "regclass", "name", "\"char\"",
+            "boolean",
+            "smallint",
+            "integer",
+            "bigint",
+            "real",
+            "double precision",
+            "numeric",
+            "numeric(10,2)",
+            "numeric(60,4)",
+            "text",
+            "varchar",
+            "varchar(7)",
+            "char(3)",
+            "bytea",
+            "date",
+            "time",
+            "timestamp",
+            "timestamptz",
+            "interval",
+            "uuid",
+            "json",
+            "jsonb",
+            "oid",
+            "regclass",
+            "name",
+            "\"char\"",
         ]
         .iter()
         .map(|text| SqlType::parse(text).unwrap_or_else(|| panic!("{text}")))
