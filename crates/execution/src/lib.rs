@@ -1,1 +1,46 @@
 //! Turns a statement, a session and a snapshot into a stream of batches.
+//!
+//! | module | one sentence |
+//! |---|---|
+//! | [`engine`] | What all sessions of a server share. |
+//! | [`session`] | One client's settings, transaction and statements. |
+//! | [`statement`], `parser` | From text to statements, with positions. |
+//! | [`transaction`] | Where a session is between BEGIN and COMMIT. |
+//! | [`settings`] | SET, SHOW, RESET. |
+//! | [`names`] | Finding objects by name. |
+//! | `binder`, `planner` | From statements to DataFusion's plans. |
+//! | `scan` | Reading tables: pruning, late materialisation. |
+//! | `dml`, [`copy`] | Writing them. |
+//! | `ddl`, [`ddl_context`] | Changing the catalog. |
+//! | `functions`, `pg_catalog`, `information_schema`, `system_views` | What PostgreSQL has built in. |
+//! | [`outcome`], [`error`] | What a statement gives back. |
+
+mod binder;
+pub mod cancel;
+pub mod copy;
+pub mod ddl_context;
+pub mod engine;
+pub mod error;
+mod explain;
+mod locks;
+pub mod names;
+pub mod outcome;
+mod parser;
+mod planner;
+pub mod session;
+pub mod session_info;
+pub mod settings;
+pub mod statement;
+pub mod transaction;
+
+pub use cancel::CancelHandle;
+pub use copy::CopyIn;
+pub use ddl_context::{BoundExpression, BoundQuery, DdlContext};
+pub use engine::{Engine, EngineOptions, SessionActivity, SessionList, SessionOptions};
+pub use error::{Error, ErrorFields, Notice, Result, Severity};
+pub use outcome::{CommandTag, CopyFormat, CopyOut, Outcome, ResultColumn, ResultSchema, RowStream, TagRule};
+pub use session::{Prepared, ScalarParameter, Session};
+pub use session_info::{SessionInfo, StatementInfo};
+pub use settings::{SettingEntry, Settings};
+pub use statement::{Statement, StatementKind};
+pub use transaction::TransactionStatus;
