@@ -12,7 +12,12 @@ use crate::error::{Error, Result};
 pub(crate) struct Binder;
 
 impl Binder {
-    pub(crate) fn bind_expression(&self, _sql: &str, _table: &TableDefinition, _catalog: &Catalog) -> Result<BoundExpression> {
+    pub(crate) fn bind_expression(
+        &self,
+        _sql: &str,
+        _table: &TableDefinition,
+        _catalog: &Catalog,
+    ) -> Result<BoundExpression> {
         Err(Error::unsupported("binding"))
     }
 

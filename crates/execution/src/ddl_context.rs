@@ -74,7 +74,13 @@ impl DdlContext<'_> {
     ///
     /// # Errors
     /// 42804 if the types do not fit, 22P02 and its like if a literal does not.
-    pub fn bind_default(&self, sql: &str, table: &TableDefinition, column: &str, to: &SqlType) -> Result<BoundExpression> {
+    pub fn bind_default(
+        &self,
+        sql: &str,
+        table: &TableDefinition,
+        column: &str,
+        to: &SqlType,
+    ) -> Result<BoundExpression> {
         self.binder.bind_default(sql, table, column, to, &self.transaction.catalog())
     }
 

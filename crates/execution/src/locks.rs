@@ -24,17 +24,13 @@ impl LockWaiter {
             Some(timeout) => match self.guard.run(tokio::time::timeout(timeout, waiting)).await? {
                 Ok(outcome) => outcome,
                 Err(_) => {
-                    return Err(Error::new(
-                        SqlState::LOCK_NOT_AVAILABLE,
-                        "canceling statement due to lock timeout",
-                    ));
+                    return Err(Error::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout"));
                 }
             },
         };
         outcome.map_err(|_| {
-            Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected").with_detail(format!(
-                "Transaction {waiter} waits for transaction {holder}, which waits for it."
-            ))
+            Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+                .with_detail(format!("Transaction {waiter} waits for transaction {holder}, which waits for it."))
         })
     }
 }

@@ -62,9 +62,7 @@ impl ObjectPath {
             .ok_or_else(|| Error::new(SqlState::INVALID_NAME, format!("invalid name syntax: \"{text}\"")))?;
         match parts.as_slice() {
             [name] => Ok(ObjectPath { schema: None, name: name.clone() }),
-            [schema, name] | [_, schema, name] => {
-                Ok(ObjectPath { schema: Some(schema.clone()), name: name.clone() })
-            }
+            [schema, name] | [_, schema, name] => Ok(ObjectPath { schema: Some(schema.clone()), name: name.clone() }),
             _ => Err(Error::new(SqlState::INVALID_NAME, format!("invalid name syntax: \"{text}\""))),
         }
     }
@@ -153,16 +151,108 @@ pub fn quote_identifier(name: &str) -> String {
 /// Whether a bare word cannot be a column's name.
 fn is_reserved(word: &str) -> bool {
     const RESERVED: &[&str] = &[
-        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "between",
-        "binary", "both", "case", "cast", "check", "collate", "collation", "column", "concurrently", "constraint",
-        "create", "cross", "current_catalog", "current_date", "current_role", "current_schema", "current_time",
-        "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end",
-        "except", "exists", "false", "fetch", "for", "foreign", "freeze", "from", "full", "grant", "group", "having",
-        "ilike", "in", "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral", "leading", "left",
-        "like", "limit", "localtime", "localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only",
-        "or", "order", "outer", "overlaps", "placing", "primary", "references", "returning", "right", "select",
-        "session_user", "similar", "some", "symmetric", "table", "tablesample", "then", "to", "trailing", "true",
-        "union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window", "with",
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "authorization",
+        "between",
+        "binary",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "collation",
+        "column",
+        "concurrently",
+        "constraint",
+        "create",
+        "cross",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "default",
+        "deferrable",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "grant",
+        "group",
+        "having",
+        "ilike",
+        "in",
+        "initially",
+        "inner",
+        "intersect",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "natural",
+        "not",
+        "notnull",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "outer",
+        "overlaps",
+        "placing",
+        "primary",
+        "references",
+        "returning",
+        "right",
+        "select",
+        "session_user",
+        "similar",
+        "some",
+        "symmetric",
+        "table",
+        "tablesample",
+        "then",
+        "to",
+        "trailing",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "variadic",
+        "verbose",
+        "when",
+        "where",
+        "window",
+        "with",
     ];
     RESERVED.binary_search(&word).is_ok()
 }
@@ -193,9 +283,7 @@ pub fn find_relation(catalog: &Catalog, search_path: &[String], path: &ObjectPat
 pub fn find_table(catalog: &Catalog, search_path: &[String], path: &ObjectPath) -> Result<Arc<TableDefinition>> {
     match find_relation(catalog, search_path, path) {
         Some(Relation::Table(table)) => Ok(table),
-        Some(_) => {
-            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", path.name)))
-        }
+        Some(_) => Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", path.name))),
         None => Err(undefined_relation(path)),
     }
 }
@@ -219,9 +307,7 @@ pub fn creation_schema(catalog: &Catalog, search_path: &[String], path: &ObjectP
         None => search_path
             .iter()
             .find_map(|name| catalog.schema_by_name(name).map(|schema| (*schema).clone()))
-            .ok_or_else(|| {
-                Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
-            }),
+            .ok_or_else(|| Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")),
     }
 }
 

@@ -82,7 +82,11 @@ impl Session {
     ///
     /// # Errors
     /// Whatever the statement fails with; 08P01 for a wrong number of parameters.
-    pub async fn execute_prepared(&mut self, _prepared: &Prepared, _parameters: Vec<ScalarParameter>) -> Result<Outcome> {
+    pub async fn execute_prepared(
+        &mut self,
+        _prepared: &Prepared,
+        _parameters: Vec<ScalarParameter>,
+    ) -> Result<Outcome> {
         Err(Error::unsupported("executing"))
     }
 

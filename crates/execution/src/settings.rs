@@ -72,19 +72,59 @@ static KNOWN: &[Known] = &[
     known("check_function_bodies", "on", Rule::Bool, "Check routine bodies during CREATE FUNCTION."),
     reported("client_encoding", "UTF8", Rule::Encoding, "Sets the client's character set encoding."),
     known("client_min_messages", "notice", Rule::Words(LEVELS), "Sets the message levels that are sent to the client."),
-    known("colonnade.force_path", "auto", Rule::Words(&["auto", "row", "column"]), "Forces reads through the row store or the column store."),
+    known(
+        "colonnade.force_path",
+        "auto",
+        Rule::Words(&["auto", "row", "column"]),
+        "Forces reads through the row store or the column store.",
+    ),
     reported("DateStyle", "ISO, MDY", Rule::DateStyle, "Sets the display format for date and time values."),
-    reported("default_transaction_isolation", "read committed", Rule::Words(ISOLATION), "Sets the transaction isolation level of each new transaction."),
-    reported("default_transaction_read_only", "off", Rule::Bool, "Sets the default read-only status of new transactions."),
-    known("default_transaction_deferrable", "off", Rule::Bool, "Sets the default deferrable status of new transactions."),
+    reported(
+        "default_transaction_isolation",
+        "read committed",
+        Rule::Words(ISOLATION),
+        "Sets the transaction isolation level of each new transaction.",
+    ),
+    reported(
+        "default_transaction_read_only",
+        "off",
+        Rule::Bool,
+        "Sets the default read-only status of new transactions.",
+    ),
+    known(
+        "default_transaction_deferrable",
+        "off",
+        Rule::Bool,
+        "Sets the default deferrable status of new transactions.",
+    ),
     known("default_table_access_method", "heap", Rule::Text, "Sets the default table access method for new tables."),
     known("default_tablespace", "", Rule::Text, "Sets the default tablespace to create tables and indexes in."),
-    known("default_toast_compression", "pglz", Rule::Text, "Sets the default compression method for compressible values."),
+    known(
+        "default_toast_compression",
+        "pglz",
+        Rule::Text,
+        "Sets the default compression method for compressible values.",
+    ),
     known("enable_seqscan", "on", Rule::Bool, "Enables the planner's use of sequential-scan plans."),
     known("escape_string_warning", "on", Rule::Bool, "Warn about backslash escapes in ordinary string literals."),
-    known("extra_float_digits", "1", Rule::Integer(-15, 3), "Sets the number of digits displayed for floating-point values."),
-    known("idle_in_transaction_session_timeout", "0", Rule::Milliseconds, "Sets the maximum allowed idle time between queries, when in a transaction."),
-    known("idle_session_timeout", "0", Rule::Milliseconds, "Sets the maximum allowed idle time between queries, when not in a transaction."),
+    known(
+        "extra_float_digits",
+        "1",
+        Rule::Integer(-15, 3),
+        "Sets the number of digits displayed for floating-point values.",
+    ),
+    known(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Rule::Milliseconds,
+        "Sets the maximum allowed idle time between queries, when in a transaction.",
+    ),
+    known(
+        "idle_session_timeout",
+        "0",
+        Rule::Milliseconds,
+        "Sets the maximum allowed idle time between queries, when not in a transaction.",
+    ),
     reported("in_hot_standby", "off", Rule::ReadOnly, "Shows whether hot standby is currently active."),
     reported("integer_datetimes", "on", Rule::ReadOnly, "Shows whether datetimes are integer based."),
     reported("IntervalStyle", "postgres", Rule::IntervalStyle, "Sets the display format for interval values."),
@@ -97,31 +137,76 @@ static KNOWN: &[Known] = &[
     known("lc_numeric", "C", Rule::Text, "Sets the locale for formatting numbers."),
     known("lc_time", "C", Rule::Text, "Sets the locale for formatting date and time values."),
     known("lock_timeout", "0", Rule::Milliseconds, "Sets the maximum allowed duration of any wait for a lock."),
-    known("maintenance_work_mem", "65536", Rule::Kilobytes, "Sets the maximum memory to be used for maintenance operations."),
+    known(
+        "maintenance_work_mem",
+        "65536",
+        Rule::Kilobytes,
+        "Sets the maximum memory to be used for maintenance operations.",
+    ),
     known("max_identifier_length", "63", Rule::ReadOnly, "Shows the maximum identifier length."),
     known("max_index_keys", "32", Rule::ReadOnly, "Shows the maximum number of index keys."),
-    known("max_parallel_workers_per_gather", "2", Rule::Integer(0, 1024), "Sets the maximum number of parallel processes per executor node."),
+    known(
+        "max_parallel_workers_per_gather",
+        "2",
+        Rule::Integer(0, 1024),
+        "Sets the maximum number of parallel processes per executor node.",
+    ),
     known("quote_all_identifiers", "off", Rule::Bool, "When generating SQL fragments, quote all identifiers."),
     known("row_security", "on", Rule::Bool, "Enable row security."),
-    reported("scram_iterations", "4096", Rule::Integer(1, 2_147_483_647), "Sets the iteration count for SCRAM secret generation."),
-    known("search_path", "\"$user\", public", Rule::SearchPath, "Sets the schema search order for names that are not schema-qualified."),
+    reported(
+        "scram_iterations",
+        "4096",
+        Rule::Integer(1, 2_147_483_647),
+        "Sets the iteration count for SCRAM secret generation.",
+    ),
+    known(
+        "search_path",
+        "\"$user\", public",
+        Rule::SearchPath,
+        "Sets the schema search order for names that are not schema-qualified.",
+    ),
     reported("server_encoding", "UTF8", Rule::ReadOnly, "Shows the server (database) character set encoding."),
     reported("server_version", SERVER_VERSION, Rule::ReadOnly, "Shows the server version."),
     known("server_version_num", "160009", Rule::ReadOnly, "Shows the server version as an integer."),
     reported("session_authorization", "colonnade", Rule::ReadOnly, "Sets the current session's user name."),
-    reported("standard_conforming_strings", "on", Rule::Words(&["on", "true", "yes", "1"]), "Causes '...' strings to treat backslashes literally."),
+    reported(
+        "standard_conforming_strings",
+        "on",
+        Rule::Words(&["on", "true", "yes", "1"]),
+        "Causes '...' strings to treat backslashes literally.",
+    ),
     known("statement_timeout", "0", Rule::Milliseconds, "Sets the maximum allowed duration of any statement."),
     known("synchronize_seqscans", "on", Rule::Bool, "Enable synchronized sequential scans."),
-    known("synchronous_commit", "on", Rule::Words(ON_OFF), "Sets the current transaction's synchronization level; commits are always durable here."),
+    known(
+        "synchronous_commit",
+        "on",
+        Rule::Words(ON_OFF),
+        "Sets the current transaction's synchronization level; commits are always durable here.",
+    ),
     known("tcp_keepalives_idle", "0", Rule::Integer(0, 2_147_483_647), "Time between issuing TCP keepalives."),
     reported("TimeZone", "UTC", Rule::TimeZone, "Sets the time zone for displaying and interpreting time stamps."),
     known("transaction_deferrable", "off", Rule::Bool, "Whether to defer a read-only serializable transaction."),
-    known("transaction_isolation", "read committed", Rule::Words(ISOLATION), "Sets the current transaction's isolation level."),
+    known(
+        "transaction_isolation",
+        "read committed",
+        Rule::Words(ISOLATION),
+        "Sets the current transaction's isolation level.",
+    ),
     known("transaction_read_only", "off", Rule::Bool, "Sets the current transaction's read-only status."),
     known("transaction_timeout", "0", Rule::Milliseconds, "Sets the maximum allowed duration of any transaction."),
-    known("transform_null_equals", "off", Rule::Words(&["off", "false", "no", "0"]), "Treats \"expr=NULL\" as \"expr IS NULL\"."),
+    known(
+        "transform_null_equals",
+        "off",
+        Rule::Words(&["off", "false", "no", "0"]),
+        "Treats \"expr=NULL\" as \"expr IS NULL\".",
+    ),
     known("work_mem", "4096", Rule::Kilobytes, "Sets the maximum memory to be used for query workspaces."),
-    known("xmloption", "content", Rule::Text, "Sets whether XML data is to be considered as documents or content fragments."),
+    known(
+        "xmloption",
+        "content",
+        Rule::Text,
+        "Sets whether XML data is to be considered as documents or content fragments.",
+    ),
 ];
 
 /// One line of SHOW ALL.
@@ -377,22 +462,29 @@ fn check(known: &Known, values: &[String], display: &DisplaySettings) -> Result<
         Rule::Bool => match colonnade_types::parse_boolean(&joined) {
             Some(true) => Ok("on".to_owned()),
             Some(false) => Ok("off".to_owned()),
-            None => {
-                Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("parameter \"{name}\" requires a Boolean value")))
-            }
+            None => Err(Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("parameter \"{name}\" requires a Boolean value"),
+            )),
         },
         Rule::Integer(min, max) => {
             let value: i64 = joined.trim().parse().map_err(|_| invalid())?;
             in_range(name, value, min, max, "")
         }
         Rule::Milliseconds => {
-            let value = with_unit(&joined, &[("us", 0.001), ("ms", 1.0), ("s", 1e3), ("min", 6e4), ("h", 3.6e6), ("d", 8.64e7)])
-                .ok_or_else(invalid)?;
+            let value = with_unit(
+                &joined,
+                &[("us", 0.001), ("ms", 1.0), ("s", 1e3), ("min", 6e4), ("h", 3.6e6), ("d", 8.64e7)],
+            )
+            .ok_or_else(invalid)?;
             in_range(name, value, 0, 2_147_483_647, " ms")
         }
         Rule::Kilobytes => {
-            let value = with_unit(&joined, &[("B", 1.0 / 1024.0), ("kB", 1.0), ("MB", 1024.0), ("GB", 1_048_576.0), ("TB", 1_073_741_824.0)])
-                .ok_or_else(invalid)?;
+            let value = with_unit(
+                &joined,
+                &[("B", 1.0 / 1024.0), ("kB", 1.0), ("MB", 1024.0), ("GB", 1_048_576.0), ("TB", 1_073_741_824.0)],
+            )
+            .ok_or_else(invalid)?;
             in_range(name, value, 64, 2_147_483_647, " kB")
         }
         Rule::Words(words) => {
@@ -412,9 +504,7 @@ fn check(known: &Known, values: &[String], display: &DisplaySettings) -> Result<
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
             _ => Err(invalid().with_detail("Only UTF8 is supported.")),
         },
-        Rule::IntervalStyle => {
-            IntervalStyle::parse(&joined).map(|_| joined.to_ascii_lowercase()).ok_or_else(invalid)
-        }
+        Rule::IntervalStyle => IntervalStyle::parse(&joined).map(|_| joined.to_ascii_lowercase()).ok_or_else(invalid),
         Rule::TimeZone => {
             let zone = match joined.to_ascii_lowercase().as_str() {
                 "local" | "default" => "UTC".to_owned(),
@@ -463,9 +553,7 @@ fn show(rule: Rule, raw: &str) -> String {
         }
     };
     match rule {
-        Rule::Milliseconds => {
-            scaled(&[(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")])
-        }
+        Rule::Milliseconds => scaled(&[(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")]),
         Rule::Kilobytes => scaled(&[(1_073_741_824, "TB"), (1_048_576, "GB"), (1_024, "MB"), (1, "kB")]),
         _ => raw.to_owned(),
     }
@@ -490,7 +578,10 @@ mod tests {
         let error = set(&mut settings, "statement_timeout", "soon").unwrap_err();
         assert_eq!(error.message, "invalid value for parameter \"statement_timeout\": \"soon\"");
         assert_eq!(error.sql_state, SqlState::INVALID_PARAMETER_VALUE);
-        assert_eq!(set(&mut settings, "server_version", "9").unwrap_err().sql_state, SqlState::CANT_CHANGE_RUNTIME_PARAM);
+        assert_eq!(
+            set(&mut settings, "server_version", "9").unwrap_err().sql_state,
+            SqlState::CANT_CHANGE_RUNTIME_PARAM
+        );
     }
 
     #[test]
