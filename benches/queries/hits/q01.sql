@@ -1,0 +1,2 @@
+-- Rows of the table.
+SELECT count(*) FROM hits;

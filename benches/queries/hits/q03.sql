@@ -1,0 +1,2 @@
+-- Three aggregates in one pass.
+SELECT sum(advengineid), count(*), avg(resolutionwidth) FROM hits;

@@ -1,0 +1,2 @@
+-- Mean of a wide integer.
+SELECT avg(userid) FROM hits;

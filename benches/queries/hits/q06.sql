@@ -1,0 +1,2 @@
+-- Distinct search phrases.
+SELECT count(DISTINCT searchphrase) FROM hits;

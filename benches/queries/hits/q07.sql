@@ -1,0 +1,2 @@
+-- First and last day.
+SELECT min(eventdate), max(eventdate) FROM hits;

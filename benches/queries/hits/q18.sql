@@ -1,0 +1,3 @@
+-- User and phrase, any ten groups.
+-- unordered
+SELECT userid, searchphrase, count(*) FROM hits GROUP BY userid, searchphrase LIMIT 10;
