@@ -15,6 +15,7 @@
 //! | [`encoder`] | Arrow array in, text or binary out. |
 //! | [`coerce`] | Casts between SQL types with PostgreSQL's checks. |
 
+mod binary;
 pub mod builder;
 mod calendar;
 pub mod coerce;
@@ -27,6 +28,7 @@ pub mod sql_state;
 pub mod sql_type;
 pub mod text;
 pub mod time_zone;
+mod views;
 
 pub use builder::ColumnBuilder;
 pub use coerce::{coerce, parse_value};
