@@ -72,8 +72,7 @@ fn encode_nested(values: &[i64], depth: u8, out: &mut Vec<u8>) -> Encodings {
         }
     }
     if depth == 0 && bits > 4 && count >= 64 {
-        // The most distinct values with which a dictionary could still win.
-        let distinct_max = (best.0 * 8 / usize::from(bits)).min(count / 2).min(PAGE_DICTIONARY_MAX);
+        let distinct_max = page_dictionary_limit(count, bits, best.0 * 7 / 8);
         if let Some((distinct, codes)) = distinct_codes(values, distinct_max) {
             let code_bits = bits_for(distinct.len() as u64 - 1);
             let bytes =
@@ -188,6 +187,12 @@ fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
     left
 }
 
+/// The most distinct values, as a power of two, with which `count` values of `bits` bits fit `bytes`; 0 if none.
+fn page_dictionary_limit(count: usize, bits: u8, bytes: usize) -> usize {
+    let fits = |code_bits: &u8| packed_bytes(1 << code_bits, bits) + packed_bytes(count, *code_bits) < bytes;
+    (1..=12).rev().find(fits).map_or(0, |code_bits| (1_usize << code_bits).min(PAGE_DICTIONARY_MAX))
+}
+
 /// The sorted distinct values and each value's position among them; `None` above `limit` distinct values.
 fn distinct_codes(values: &[i64], limit: usize) -> Option<(Vec<i64>, Vec<i64>)> {
     let hash = |value: i64| {
@@ -202,7 +207,9 @@ fn distinct_codes(values: &[i64], limit: usize) -> Option<(Vec<i64>, Vec<i64>)> 
         let code = match found {
             Some(&code) => code,
             None => {
-                if distinct.len() == limit {
+                // When most of the first values are distinct, so will be too many of the others.
+                let hopeless = codes.len() == 1024 && distinct.len() > 920;
+                if distinct.len() == limit || hopeless {
                     return None;
                 }
                 let code = distinct.len() as u32;

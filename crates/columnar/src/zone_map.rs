@@ -224,16 +224,19 @@ impl Bounds {
 
     fn of_ordered<T: ArrowPrimitiveType>(array: &ArrayRef) -> Option<Bounds> {
         let typed = array.as_primitive::<T>();
-        let fold = |bounds: Option<(T::Native, T::Native)>, value: T::Native| match bounds {
-            None => Some((value, value)),
-            Some((min, max)) => {
-                Some((if value.is_lt(min) { value } else { min }, if value.is_gt(max) { value } else { max }))
-            }
+        let widen = |(min, max): (T::Native, T::Native), value: T::Native| {
+            (if value.is_lt(min) { value } else { min }, if value.is_gt(max) { value } else { max })
         };
         let (min, max) = match typed.nulls() {
-            None => typed.values().iter().copied().fold(None, fold),
-            Some(nulls) => nulls.valid_indices().map(|row| typed.value(row)).fold(None, fold),
-        }?;
+            None => {
+                let first = *typed.values().first()?;
+                typed.values().iter().copied().fold((first, first), widen)
+            }
+            Some(nulls) => {
+                let first = typed.value(nulls.valid_indices().next()?);
+                nulls.valid_indices().map(|row| typed.value(row)).fold((first, first), widen)
+            }
+        };
         Some(Bounds { min: entry::<T>(min, array), max: entry::<T>(max, array), exact: true })
     }
 
