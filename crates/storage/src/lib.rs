@@ -4,14 +4,19 @@
 pub mod bulk;
 pub mod catalog;
 pub mod clock;
+pub mod codec;
 pub mod database;
 pub mod disk;
 pub mod error;
+pub mod manifest;
 pub mod options;
+pub mod record;
 pub mod scan;
+pub mod sequence;
 pub mod snapshot;
 pub mod stamp;
 pub mod transaction;
+pub mod wal;
 
 pub use bulk::BulkWriter;
 pub use catalog::{Catalog, CatalogEdit, CatalogError};
