@@ -3,13 +3,17 @@
 import datetime
 import decimal
 import math
+import re
 
+TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?")
 RELATIVE = 1e-9
 ABSOLUTE = 1e-9
 
 
 def normalise(value):
     """One value in a form that all engines share."""
+    if isinstance(value, str) and TIMESTAMP.fullmatch(value):
+        return value.rstrip("0").rstrip(".") if "." in value else value
     if value is None or isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return value
     if isinstance(value, bool):
@@ -17,7 +21,7 @@ def normalise(value):
     if isinstance(value, decimal.Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, datetime.datetime):
-        return value.replace(tzinfo=None).isoformat(sep=" ")
+        return normalise(value.replace(tzinfo=None).isoformat(sep=" "))
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, bytes):
