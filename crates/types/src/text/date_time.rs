@@ -3,7 +3,7 @@
 //! The spelling that machines write (`2024-05-06 07:08:09.123456+02`) is read directly; everything else goes through
 //! fields, which are understood one after the other, each in the light of what is known already.
 
-use crate::calendar::{EPOCH_JULIAN_DAY, MICROS_PER_DAY, date_from_days, days_from_date, days_of_month};
+use crate::calendar::{EPOCH_JULIAN_DAY, MICROS_PER_DAY, days_from_date, days_of_month};
 use crate::error::ValueError;
 use crate::settings::{DateOrder, DisplaySettings};
 use crate::sql_state::SqlState;
@@ -723,11 +723,6 @@ fn parse_offset(text: &str) -> Result<i32, Problem> {
     }
     let total = hours * 3600 + minutes * 60 + seconds;
     Ok(if text.starts_with('-') { -total } else { total })
-}
-
-/// Year, month and day of a date that lies so many days after 1970-01-01; year 0 and below are BC.
-pub(crate) fn fields_of(days: i64) -> (i64, u32, u32) {
-    date_from_days(days)
 }
 
 #[cfg(test)]
