@@ -18,19 +18,24 @@
 mod binder;
 pub mod cancel;
 pub mod copy;
+mod ddl;
 pub mod ddl_context;
 pub mod engine;
 pub mod error;
 mod explain;
+pub mod functions;
+mod information_schema;
 mod locks;
 pub mod names;
 pub mod outcome;
 mod parser;
+pub mod pg_catalog;
 mod planner;
 pub mod session;
 pub mod session_info;
 pub mod settings;
 pub mod statement;
+mod system_views;
 pub mod transaction;
 
 pub use cancel::CancelHandle;

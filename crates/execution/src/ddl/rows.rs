@@ -1,0 +1,105 @@
+//! Looking at the rows that a table has when its definition changes, and rewriting them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::filter;
+use arrow::datatypes::Schema;
+use colonnade_storage::Visibility;
+use colonnade_types::{ColumnDefinition, SqlState, TableDefinition};
+
+use crate::ddl_context::DdlContext;
+use crate::error::{Error, Result};
+
+/// Calls `each` with the rows that the transaction sees, a granule at a time, with the given columns.
+pub(super) fn for_each(
+    context: &mut DdlContext<'_>,
+    table: &TableDefinition,
+    columns: &[&ColumnDefinition],
+    mut each: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let ids: Vec<_> = columns.iter().map(|column| column.id).collect();
+    let fields: Vec<_> = columns.iter().map(|column| column.sql_type.field(&column.name, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let scan = context.transaction.snapshot().scan(table, &ids)?;
+    for (unit, described) in scan.units().iter().enumerate() {
+        for granule in 0..described.granules {
+            let visible = match scan.visibility(unit, granule) {
+                Visibility::None => continue,
+                Visibility::All => None,
+                Visibility::Some(mask) => Some(BooleanArray::new(mask, None)),
+            };
+            let mut arrays: Vec<ArrayRef> = Vec::with_capacity(ids.len());
+            for index in 0..ids.len() {
+                let array = scan.column(unit, granule, index)?;
+                arrays.push(match &visible {
+                    Some(mask) => filter(&array, mask).map_err(arrow_error)?,
+                    None => array,
+                });
+            }
+            let rows = match &visible {
+                Some(mask) => mask.true_count(),
+                None => scan.granule_rows(unit, granule),
+            };
+            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options);
+            each(&batch.map_err(arrow_error)?)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn arrow_error(error: arrow::error::ArrowError) -> Error {
+    Error::internal(error.to_string())
+}
+
+/// Whether the transaction sees any row.
+pub(super) fn is_empty(context: &mut DdlContext<'_>, table: &TableDefinition) -> Result<bool> {
+    let columns: Vec<_> = table.columns.first().into_iter().map(|column| column.id).collect();
+    Ok(context.transaction.snapshot().scan(table, &columns)?.exact_rows() == 0)
+}
+
+/// Refuses rows with NULL in a column.
+pub(super) fn check_not_null(
+    context: &mut DdlContext<'_>,
+    table: &TableDefinition,
+    column: &ColumnDefinition,
+) -> Result<()> {
+    for_each(context, table, &[column], |batch| {
+        if batch.column(0).null_count() > 0 {
+            return Err(Error::new(
+                SqlState::NOT_NULL_VIOLATION,
+                format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name),
+            )
+            .with_table(&table.name)
+            .with_column(&column.name));
+        }
+        Ok(())
+    })
+}
+
+/// Copies all rows of `old` to the storage of `new`, in bounded memory; `convert` makes the new columns of a batch from the old ones.
+pub(super) fn rewrite(
+    context: &mut DdlContext<'_>,
+    old: &TableDefinition,
+    new: &TableDefinition,
+    mut convert: impl FnMut(&RecordBatch) -> Result<Vec<ArrayRef>>,
+) -> Result<()> {
+    let columns: Vec<&ColumnDefinition> = old.columns.iter().collect();
+    let schema = new.arrow_schema();
+    let mut writer = context.transaction.bulk(new)?;
+    for_each(context, old, &columns, |batch| {
+        if batch.num_rows() > 0 {
+            let rows = RecordBatch::try_new(Arc::clone(&schema), convert(batch)?).map_err(arrow_error)?;
+            writer.write(&rows)?;
+        }
+        Ok(())
+    })?;
+    writer.finish(context.transaction)?;
+    Ok(())
+}
+
+/// Checks existing rows against a new CHECK.
+pub(super) fn check_rows(check: &str, table: &str) -> Result<()> {
+    Err(Error::unsupported(format!("adding check constraint \"{check}\" to relation \"{table}\", which has rows,")))
+}
