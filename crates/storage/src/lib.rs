@@ -3,6 +3,7 @@
 
 pub mod bulk;
 pub mod catalog;
+pub mod checkpoint;
 pub mod clock;
 pub mod codec;
 pub mod database;
