@@ -122,11 +122,10 @@ fn close(raw: &[u8], values: u32, compress: bool, scratch: &mut Vec<u8>, out: &m
     let raw_bytes = raw.len() as u32;
     if compress && raw.len() >= 64 {
         scratch.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
-        if let Ok(stored) = lz4_flex::block::compress_into(raw, scratch) {
-            if stored * 8 <= raw.len() * 7 {
-                out.extend_from_slice(&scratch[..stored]);
-                return BlockEntry { values, raw_bytes, stored_bytes: stored as u32, codec: CODEC_LZ4 };
-            }
+        let stored = lz4_flex::block::compress_into(raw, scratch).unwrap_or(usize::MAX);
+        if stored <= raw.len() / 8 * 7 {
+            out.extend_from_slice(&scratch[..stored]);
+            return BlockEntry { values, raw_bytes, stored_bytes: stored as u32, codec: CODEC_LZ4 };
         }
     }
     out.extend_from_slice(raw);

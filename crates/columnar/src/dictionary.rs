@@ -39,8 +39,8 @@ pub(crate) struct BuiltDictionary<'a> {
 ///
 /// `distinct_max` is the greatest share of distinct values among all valid ones.
 pub(crate) fn build<'a>(chunks: &'a [ArrayRef], distinct_max: f64) -> Option<BuiltDictionary<'a>> {
-    let rows: usize = chunks.iter().map(|chunk| chunk.len()).sum();
-    let nulls: usize = chunks.iter().map(|chunk| chunk.null_count()).sum();
+    let rows: usize = chunks.iter().map(Array::len).sum();
+    let nulls: usize = chunks.iter().map(Array::null_count).sum();
     let limit = ((rows - nulls) as f64 * distinct_max) as usize;
     let mut builder = Builder::new(limit, rows);
     for chunk in chunks {

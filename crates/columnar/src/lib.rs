@@ -27,6 +27,7 @@
 mod array_node;
 mod bit_pack;
 mod blocks;
+mod column_queue;
 mod cursor;
 mod data_type;
 mod decimals;

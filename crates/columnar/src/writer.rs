@@ -3,13 +3,13 @@
 //! Columns are encoded one by one, on several threads if asked, and written in their order: memory holds the input and
 //! a few encoded columns, never the whole segment.
 
-use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
+use crate::column_queue::{ColumnQueue, StopOnPanic};
 use crate::dictionary::{self, BuiltDictionary};
 use crate::encoding::Encodings;
 use crate::error::WriteError;
@@ -157,16 +157,13 @@ fn encode_in_order(
     if threads <= 1 {
         return (0..columns.len()).try_for_each(|index| emit(encode(index)?));
     }
-    let queue = Queue::new(columns.len(), 2 * threads);
+    let queue = ColumnQueue::new(columns.len(), 2 * threads);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(index) = queue.claim() {
-                    // A panic while encoding must not leave the others waiting.
-                    let guard = StopOnPanic(&queue);
-                    let encoded = encode(index);
-                    std::mem::forget(guard);
-                    queue.put(index, encoded);
+                    let _stop = StopOnPanic(&queue);
+                    queue.put(index, encode(index));
                 }
             });
         }
@@ -180,87 +177,8 @@ fn encode_in_order(
     })
 }
 
-/// Hands out column indices and collects results, at most `window` ahead of the consumer.
-struct Queue {
-    state: Mutex<QueueState>,
-    changed: Condvar,
-    count: usize,
-    window: usize,
-}
-
-#[derive(Default)]
-struct QueueState {
-    claimed: usize,
-    taken: usize,
-    done: HashMap<usize, Result<EncodedColumn, WriteError>>,
-    stopped: bool,
-}
-
-impl Queue {
-    fn new(count: usize, window: usize) -> Queue {
-        Queue { state: Mutex::default(), changed: Condvar::new(), count, window }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next index to work on; waits while the consumer is too far behind; `None` at the end.
-    fn claim(&self) -> Option<usize> {
-        let mut state = self.lock();
-        loop {
-            if state.stopped || state.claimed == self.count {
-                return None;
-            }
-            if state.claimed < state.taken + self.window {
-                state.claimed += 1;
-                return Some(state.claimed - 1);
-            }
-            state = self.wait(state);
-        }
-    }
-
-    fn put(&self, index: usize, encoded: Result<EncodedColumn, WriteError>) {
-        self.lock().done.insert(index, encoded);
-        self.changed.notify_all();
-    }
-
-    /// Waits for the result of `index`; `None` if the queue was stopped before.
-    fn take(&self, index: usize) -> Option<Result<EncodedColumn, WriteError>> {
-        let mut state = self.lock();
-        loop {
-            if let Some(encoded) = state.done.remove(&index) {
-                state.taken = index + 1;
-                self.changed.notify_all();
-                return Some(encoded);
-            }
-            if state.stopped {
-                return None;
-            }
-            state = self.wait(state);
-        }
-    }
-
-    fn stop(&self) {
-        self.lock().stopped = true;
-        self.changed.notify_all();
-    }
-}
-
-struct StopOnPanic<'a>(&'a Queue);
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 fn encode_column(spec: &ColumnSpec, chunks: &[ArrayRef], options: &WriteOptions) -> Result<EncodedColumn, WriteError> {
-    let rows: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+    let rows: usize = chunks.iter().map(Array::len).sum();
     let mut bytes = Vec::new();
     let dictionary = match spec.data_type {
         DataType::Utf8View | DataType::BinaryView => dictionary::build(chunks, options.dictionary_distinct_max),

@@ -240,7 +240,7 @@ impl Bounds {
         Some(Bounds { min: entry::<T>(min, array), max: entry::<T>(max, array), exact: true })
     }
 
-    fn of_floats<T: ArrowPrimitiveType>(
+    fn of_floats<T>(
         array: &ArrayRef,
         nan: T::Native,
         low_zero: T::Native,

@@ -147,7 +147,7 @@ fn read_damaged(bytes: Vec<u8>, written: &[ArrayRef]) {
     if reader.verify().is_ok() {
         for (spec, written) in specs(written).iter().zip(written) {
             let pieces = read_column(&reader, spec.id).unwrap();
-            assert_eq!(pieces.iter().map(|piece| piece.len()).sum::<usize>(), written.len());
+            assert_eq!(pieces.iter().map(Array::len).sum::<usize>(), written.len());
         }
         panic!("damage went unnoticed");
     }
@@ -173,14 +173,14 @@ fn every_damaged_byte_is_noticed() {
 /// Damage that no checksum shows: the reader must still neither panic nor allocate out of proportion.
 #[test]
 fn resealed_damage_never_panics() {
-    let columns = columns(200, 5);
+    let columns = columns(80, 5);
     for (index, column) in columns.iter().enumerate() {
         let bytes = segment(std::slice::from_ref(column), &WriteOptions::default());
         let mut intact = bytes.clone();
         common::reseal(&mut intact);
         assert!(intact == bytes, "resealing follows the format");
         for position in 32..bytes.len() - 32 {
-            for value in [0, 1, 0x7f, 0xff, bytes[position] ^ 4] {
+            for value in [0, 0xff, bytes[position] ^ 4] {
                 let mut damaged = bytes.clone();
                 damaged[position] = value;
                 common::reseal(&mut damaged);

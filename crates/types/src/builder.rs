@@ -400,4 +400,4 @@ fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<N
 
 #[cfg(test)]
 #[path = "builder_tests.rs"]
-mod tests;
+pub(crate) mod tests;

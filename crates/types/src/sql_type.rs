@@ -328,10 +328,10 @@ impl SqlType {
     pub fn from_field(field: &Field) -> Option<SqlType> {
         if let Some(text) = field.metadata().get(METADATA_KEY) {
             // Metadata may outlive a cast; it counts only while it agrees with the physical type.
-            if let Some(sql_type) = SqlType::parse(text) {
-                if SqlType::from_arrow(&sql_type.arrow_type()) == SqlType::from_arrow(field.data_type()) {
-                    return Some(sql_type);
-                }
+            if let Some(sql_type) = SqlType::parse(text)
+                && SqlType::from_arrow(&sql_type.arrow_type()) == SqlType::from_arrow(field.data_type())
+            {
+                return Some(sql_type);
             }
         }
         match field.data_type() {

@@ -70,6 +70,12 @@ impl TimeZone {
         matches!(self.0, Zone::Named(Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::UCT | Tz::Universal) | Zone::Fixed(0))
     }
 
+    /// Whether the distance from Greenwich never changes.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.0, Zone::Fixed(_)) || self.is_utc()
+    }
+
     /// Seconds east of Greenwich at an instant.
     #[must_use]
     pub fn offset_at(&self, instant_micros: i64) -> i32 {

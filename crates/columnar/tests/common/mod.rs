@@ -134,7 +134,7 @@ pub fn batch(columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
 
 /// Writes columns as a segment in memory, in batches of odd sizes.
 pub fn segment(columns: &[ArrayRef], options: &WriteOptions) -> Vec<u8> {
-    let rows = columns.first().map_or(0, |column| column.len());
+    let rows = columns.first().map_or(0, Array::len);
     let whole = batch(columns.to_vec(), rows);
     let batches: Vec<RecordBatch> =
         (0..rows).step_by(5000).map(|first| whole.slice(first, 5000.min(rows - first))).collect();

@@ -40,7 +40,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<Option<Cow<'_, str>>>, ValueError>
                 match scanner.rest.as_bytes().first() {
                     Some(b',' | b'}') => {}
                     None => return Err(malformed("Unexpected end of input.")),
-                    Some(_) => return Err(malformed("Incorrectly quoted array element.")),
+                    Some(_) => return Err(malformed("Unexpected array element.")),
                 }
             }
             Some(_) => elements.push(scanner.bare().map_err(malformed)?),
@@ -211,7 +211,7 @@ mod tests {
             ("{1,}", "Unexpected \"}\" character."),
             ("{,1}", "Unexpected \",\" character."),
             ("{1}x", "Junk after closing right brace."),
-            ("{\"a\"b}", "Incorrectly quoted array element."),
+            ("{\"a\"b}", "Unexpected array element."),
             ("{a\"b\"}", "Unexpected array element."),
             ("{\"a", "Unexpected end of input."),
         ] {

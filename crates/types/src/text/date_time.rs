@@ -3,7 +3,7 @@
 //! The spelling that machines write (`2024-05-06 07:08:09.123456+02`) is read directly; everything else goes through
 //! fields, which are understood one after the other, each in the light of what is known already.
 
-use crate::calendar::{EPOCH_JULIAN_DAY, MICROS_PER_DAY, date_from_days, days_from_date, days_of_month};
+use crate::calendar::{EPOCH_JULIAN_DAY, MICROS_PER_DAY, days_from_date, days_of_month};
 use crate::error::ValueError;
 use crate::settings::{DateOrder, DisplaySettings};
 use crate::sql_state::SqlState;
@@ -127,21 +127,25 @@ pub(crate) fn parse_timestamp(text: &str, zoned: bool, settings: &DisplaySetting
 
 /// Reads a `time` as microseconds since midnight.
 pub(crate) fn parse_time(text: &str, settings: &DisplaySettings) -> Result<i64, ValueError> {
-    if let Some((micros, used)) = iso_time(text.as_bytes()) {
-        if used == text.len() && micros < MICROS_PER_DAY {
-            return Ok(micros);
-        }
+    if let Some((micros, used)) = iso_time(text.as_bytes())
+        && used == text.len()
+    {
+        return Ok(micros);
     }
     match decode_as(text, settings, true).map_err(|problem| problem.error("time", text))? {
         Moment::Local(local) if local.has_time => {
             // A zone's name says nothing without a day.
-            if local.days.is_none() && matches!(local.zone, Some(Zone::Named(_))) {
+            if local.days.is_none() && matches!(local.zone, Some(Zone::Named(zone)) if !zone.is_fixed()) {
                 return Err(ValueError::date_time_syntax("time", text));
             }
             Ok(local.time)
         }
         _ => Err(ValueError::date_time_syntax("time", text)),
     }
+}
+
+fn starts_with_month(text: &str) -> bool {
+    month(text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()).is_some()
 }
 
 fn two_digits(bytes: &[u8], at: usize) -> Option<u32> {
@@ -225,8 +229,12 @@ fn decode_as(text: &str, settings: &DisplaySettings, time_only: bool) -> Result<
     if let Some(special) = decoder.special(&fields) {
         return Ok(special);
     }
+    // Where only a time is wanted, a date is taken in two places only.
+    decoder.leading_date =
+        fields.len() >= 2 && (fields[1].kind == FieldKind::Time || fields[fields.len() - 1].kind == FieldKind::Date);
     for (index, field) in fields.iter().enumerate() {
         decoder.field(field, fields.get(index + 1))?;
+        decoder.leading_date = false;
     }
     decoder.finish().map(Moment::Local)
 }
@@ -241,7 +249,11 @@ enum Prefix {
 struct Decoder<'a> {
     settings: &'a DisplaySettings,
     time_only: bool,
+    /// Whether the field at hand may be a date although a time is wanted.
+    leading_date: bool,
     year: Option<i64>,
+    day_of_year: Option<i64>,
+    impossible_time: bool,
     month: Option<u32>,
     day: Option<u32>,
     two_digit_year: bool,
@@ -261,7 +273,10 @@ impl<'a> Decoder<'a> {
         Decoder {
             settings,
             time_only: false,
+            leading_date: false,
             year: None,
+            day_of_year: None,
+            impossible_time: false,
             month: None,
             day: None,
             two_digit_year: false,
@@ -288,7 +303,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn has_date(&self) -> bool {
-        self.days.is_some() || self.year.is_some() && self.month.is_some() && self.day.is_some()
+        self.days.is_some()
+            || self.year.is_some() && (self.day_of_year.is_some() || self.month.is_some() && self.day.is_some())
     }
 
     fn has_date_part(&self) -> bool {
@@ -315,18 +331,23 @@ impl<'a> Decoder<'a> {
     }
 
     fn date_field(&mut self, text: &str) -> Result<(), Problem> {
-        if self.has_date() || self.time_only && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            // A name of the zone database; PostgreSQL also takes 20011225T040506.789-07 as time and zone here.
+        if self.has_date() || self.time.is_some() || self.time_only && !self.leading_date {
+            // A name of the zone database, or time and zone without a blank: 040506.789-07.
+            self.prefix = self.prefix.filter(|prefix| *prefix != Prefix::Time);
             if text.starts_with(|c: char| c.is_ascii_digit()) {
+                if self.time.is_some() || self.prefix.is_some() {
+                    return Err(Problem::Syntax);
+                }
                 let (time, zone) = text.split_at(text.find('-').ok_or(Problem::Syntax)?);
-                self.concatenated(time)?;
-                return self.set_zone(Zone::Offset(parse_offset(zone)?));
+                self.set_zone(Zone::Offset(parse_offset(zone)?))?;
+                return self.concatenated_time(time);
+            }
+            if self.time.is_some() && !self.has_date() && starts_with_month(text) {
+                return Err(Problem::Syntax);
             }
             return self.zone_name(text);
         }
-        if text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && month(text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default()).is_none()
-        {
+        if text.starts_with(|c: char| c.is_ascii_alphabetic()) && !starts_with_month(text) {
             return self.zone_name(text);
         }
         self.three_parts(text)
@@ -391,6 +412,10 @@ impl<'a> Decoder<'a> {
         let value: i64 = text.parse().map_err(|_| Problem::Field)?;
         let small = u32::try_from(value).map_err(|_| Problem::Field)?;
         let order = self.settings.date_style.order;
+        if text.len() == 3 && self.year.is_some() && self.month.is_none() && (1..=366).contains(&value) {
+            self.day_of_year = Some(value);
+            return Ok(());
+        }
         match (self.year.is_some(), self.month.is_some(), self.day.is_some()) {
             (false, false, false) => {
                 if text.len() >= 3 || order == DateOrder::Ymd {
@@ -442,16 +467,22 @@ impl<'a> Decoder<'a> {
             }
             None => {}
         }
-        if self.time_only && !self.has_date_part() {
+        if self.time_only {
             return self.concatenated_time(text);
         }
         if text.contains('.') {
-            if !self.has_date_part() && text.matches('.').count() > 1 {
-                return self.three_parts(text);
+            if self.has_date() {
+                return self.concatenated_time(text);
             }
-            return self.concatenated(text);
+            // A year and a day of it, 1997.041.
+            let short = text.find('.').is_some_and(|at| at < 6);
+            return if short && !self.has_date_part() { self.three_parts(text) } else { Err(Problem::Syntax) };
         }
-        if text.len() > 4 { self.concatenated(text) } else { self.date_number_or_time(text) }
+        if text.len() >= 6 && !(self.has_date_part() && self.time.is_some()) {
+            self.concatenated(text)
+        } else {
+            self.date_number_or_time(text)
+        }
     }
 
     fn date_number_or_time(&mut self, text: &str) -> Result<(), Problem> {
@@ -479,7 +510,7 @@ impl<'a> Decoder<'a> {
             return self.concatenated_time(text);
         }
         if text.len() < 6 || self.has_date_part() {
-            return if self.has_date_part() && text.len() <= 7 { self.date_number(text) } else { Err(Problem::Syntax) };
+            return Err(Problem::Syntax);
         }
         let (year, rest) = text.split_at(text.len() - 4);
         self.set_year(year, year.parse().map_err(|_| Problem::Field)?);
@@ -499,7 +530,14 @@ impl<'a> Decoder<'a> {
             4 => (part(0..2), part(2..4), 0),
             _ => return Err(Problem::Syntax),
         };
-        self.put_clock(hour, minute, second, fraction_micros(fraction.unwrap_or_default()))
+        match self.put_clock(hour, minute, second, fraction_micros(fraction.unwrap_or_default())) {
+            // What follows may show that these digits were no time at all.
+            Err(Problem::Field) => {
+                self.impossible_time = true;
+                self.put_time(0)
+            }
+            done => done,
+        }
     }
 
     fn set_time(&mut self, text: &str) -> Result<(), Problem> {
@@ -556,7 +594,7 @@ impl<'a> Decoder<'a> {
             _ => {}
         }
         if month(word).is_some() {
-            return self.set_month_name(word);
+            return if self.time_only { Err(Problem::Syntax) } else { self.set_month_name(word) };
         }
         if is_day_of_week(word) {
             return Ok(());
@@ -604,6 +642,9 @@ impl<'a> Decoder<'a> {
         if days.is_none() && !self.time_only {
             return Err(Problem::Syntax);
         }
+        if self.impossible_time {
+            return Err(Problem::Field);
+        }
         let mut time = self.time.unwrap_or(0);
         if let Some(pm) = self.pm {
             if self.time.is_none() {
@@ -626,8 +667,10 @@ impl<'a> Decoder<'a> {
         if self.days.is_some() {
             return Ok(self.days);
         }
-        let (Some(mut year), Some(month), Some(day)) = (self.year, self.month, self.day) else {
-            return if self.has_date_part() { Err(Problem::Syntax) } else { Ok(None) };
+        let (mut year, month, day) = match (self.year, self.month, self.day, self.day_of_year) {
+            (Some(year), Some(month), Some(day), None) => (year, month, day),
+            (Some(year), None, None, Some(_)) => (year, 1, 1),
+            _ => return if self.has_date_part() { Err(Problem::Syntax) } else { Ok(None) },
         };
         if self.bc == Some(true) {
             if year <= 0 {
@@ -647,7 +690,7 @@ impl<'a> Decoder<'a> {
         if !possible || year > 10_000_000 {
             return Err(Problem::Field);
         }
-        Ok(Some(days_from_date(year, month, day)))
+        Ok(Some(days_from_date(year, month, day) + self.day_of_year.map_or(0, |day| day - 1)))
     }
 }
 
@@ -723,11 +766,6 @@ fn parse_offset(text: &str) -> Result<i32, Problem> {
     }
     let total = hours * 3600 + minutes * 60 + seconds;
     Ok(if text.starts_with('-') { -total } else { total })
-}
-
-/// Year, month and day of a date that lies so many days after 1970-01-01; year 0 and below are BC.
-pub(crate) fn fields_of(days: i64) -> (i64, u32, u32) {
-    date_from_days(days)
 }
 
 #[cfg(test)]

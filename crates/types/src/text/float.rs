@@ -47,7 +47,13 @@ pub(crate) fn write_f64(out: &mut Vec<u8>, value: f64, extra_float_digits: i32) 
         return write_special(out, value.is_nan(), value < 0.0);
     }
     if extra_float_digits > 0 {
-        write_shortest(out, ryu::Buffer::new().format_finite(value), 15);
+        let mut buffer = ryu::Buffer::new();
+        let shortest = buffer.format_finite(value);
+        // Only integers beyond the mantissa can have a short neighbour exactly half way.
+        if value.abs() > 9e15 && is_half_way(shortest, value.abs()) {
+            return write_shortest(out, &longer(value, 17, |text| text.parse() == Ok(value)), 15);
+        }
+        write_shortest(out, shortest, 15);
     } else {
         write_general(out, value, 15 + extra_float_digits);
     }
@@ -59,10 +65,72 @@ pub(crate) fn write_f32(out: &mut Vec<u8>, value: f32, extra_float_digits: i32) 
         return write_special(out, value.is_nan(), value < 0.0);
     }
     if extra_float_digits > 0 {
-        write_shortest(out, ryu::Buffer::new().format_finite(value), 6);
+        let mut buffer = ryu::Buffer::new();
+        let shortest = buffer.format_finite(value);
+        if value.abs() > 1.6e7 && is_half_way_f32(shortest, value.abs()) {
+            return write_shortest(out, &longer(value, 9, |text| text.parse() == Ok(value)), 6);
+        }
+        write_shortest(out, shortest, 6);
     } else {
         write_general(out, f64::from(value), 6 + extra_float_digits);
     }
+}
+
+/// Whether a decimal lies exactly half way between a float and a neighbour. It reads back as the float only because ties go
+/// to even, and PostgreSQL does not print such digits.
+fn is_half_way(decimal: &str, value: f64) -> bool {
+    let (mantissa, exponent) = (value.to_bits() & ((1 << 52) - 1) | 1 << 52, (value.to_bits() >> 52) as i32 - 1075);
+    is_middle(decimal, u128::from(mantissa), exponent)
+}
+
+fn is_half_way_f32(decimal: &str, value: f32) -> bool {
+    let (mantissa, exponent) = (value.to_bits() & ((1 << 23) - 1) | 1 << 23, (value.to_bits() >> 23) as i32 - 150);
+    is_middle(decimal, u128::from(mantissa), exponent)
+}
+
+/// Whether `decimal` is (2 * mantissa +- 1) * 2^(exponent - 1), or the nearer lower middle below a power of two.
+fn is_middle(decimal: &str, mantissa: u128, exponent: i32) -> bool {
+    let mut digits: u128 = 0;
+    let mut power: i32 = 0;
+    let mut seen_point = false;
+    for (at, byte) in decimal.bytes().enumerate() {
+        match byte {
+            b'-' => {}
+            b'.' => seen_point = true,
+            b'e' => {
+                power += decimal[at + 1..].parse().unwrap_or(0);
+                break;
+            }
+            digit => {
+                digits = digits * 10 + u128::from(digit - b'0');
+                power -= i32::from(seen_point);
+            }
+        }
+    }
+    while digits != 0 && digits.is_multiple_of(10) {
+        digits /= 10;
+        power += 1;
+    }
+    // The middle is an odd number times a power of two; five to the power of 24 exceeds any mantissa.
+    if digits == 0 || !(0..24).contains(&power) {
+        return false;
+    }
+    let odd = (digits >> digits.trailing_zeros()) * 5u128.pow(power.cast_unsigned());
+    let twos = digits.trailing_zeros().cast_signed() + power;
+    (twos == exponent - 1 && (odd == 2 * mantissa + 1 || odd == 2 * mantissa - 1))
+        || (twos == exponent - 2 && mantissa.is_power_of_two() && odd == 4 * mantissa - 1)
+}
+
+/// The shortest correctly rounded decimal that reads back as the value and is no middle.
+fn longer<F: std::fmt::LowerExp + Copy + Into<f64>>(value: F, most: usize, same: impl Fn(&str) -> bool) -> String {
+    let middle = |text: &str| {
+        if most == 9 {
+            is_half_way_f32(text, Into::<f64>::into(value).abs() as f32)
+        } else {
+            is_half_way(text, Into::<f64>::into(value).abs())
+        }
+    };
+    (0..most).map(|digits| format!("{value:.digits$e}")).find(|text| same(text) && !middle(text)).unwrap_or_default()
 }
 
 fn write_special(out: &mut Vec<u8>, nan: bool, negative: bool) {
@@ -174,6 +242,9 @@ mod tests {
             (999_999_999_999_999.0, "999999999999999"),
             (1e15, "1e+15"),
             (1e20, "1e+20"),
+            (1e22, "1e+22"),
+            (2e23, "1.9999999999999998e+23"),
+            (9_459_360_714e9, "9.459360713999999e+18"),
             (1.25e100, "1.25e+100"),
             (0.0001, "0.0001"),
             (0.00001, "1e-05"),
@@ -202,6 +273,8 @@ mod tests {
             (16_777_216.0, "1.6777216e+07"),
             (0.0001, "0.0001"),
             (1e-5, "1e-05"),
+            (22e9, "2.2000001e+10"),
+            (12e10, "1.20000004e+11"),
             (3.402_823_5e38, "3.4028235e+38"),
         ] {
             let mut out = Vec::new();

@@ -90,13 +90,16 @@ struct Sum {
 
 enum Problem {
     Syntax,
+    /// One of the fields is too large.
     Range,
+    /// The fields together are.
+    Total,
 }
 
 impl Sum {
     fn parts(&self) -> Result<Parts, Problem> {
         Ok(Parts {
-            months: i32::try_from(self.months).map_err(|_| Problem::Range)?,
+            months: i32::try_from(self.months).map_err(|_| Problem::Total)?,
             days: i32::try_from(self.days).map_err(|_| Problem::Range)?,
             micros: self.micros,
         })
@@ -128,8 +131,7 @@ impl Sum {
     }
 
     fn add_months(&mut self, months: i64) -> Result<(), Problem> {
-        self.months =
-            self.months.checked_add(months).filter(|months| i32::try_from(*months).is_ok()).ok_or(Problem::Range)?;
+        self.months = self.months.checked_add(months).ok_or(Problem::Range)?;
         Ok(())
     }
 
@@ -178,6 +180,7 @@ pub(crate) fn parse(text: &str, style: IntervalStyle) -> Result<Parts, ValueErro
     };
     sum.and_then(|sum| sum.parts()).map_err(|problem| match problem {
         Problem::Syntax => ValueError::date_time_syntax("interval", text),
+        Problem::Total => ValueError::date_time_range("interval"),
         Problem::Range => {
             ValueError::new(SqlState::INTERVAL_FIELD_OVERFLOW, format!("interval field value out of range: \"{text}\""))
         }
@@ -202,7 +205,7 @@ fn words(text: &str, style: IntervalStyle) -> Result<Sum, Problem> {
             }
             FieldKind::Zone | FieldKind::Number | FieldKind::Date => number(&mut sum, field, &mut unit)?,
             FieldKind::Word | FieldKind::Special => match field.text.as_str() {
-                "ago" if unit.is_none() && sum.seen.is_empty() => ago = true,
+                "ago" if unit.is_none() && sum.seen.is_empty() && !ago => ago = true,
                 word => unit = Some(Unit::parse(word).ok_or(Problem::Syntax)?),
             },
         }
@@ -228,7 +231,7 @@ fn clock(sum: &mut Sum, text: &str, negative: bool) -> Result<(), Problem> {
     if clock.minute > 59 || clock.second > 60 {
         return Err(Problem::Range);
     }
-    for unit in [Unit::Hour, Unit::Minute, Unit::Second] {
+    for unit in [Unit::Hour, Unit::Minute, Unit::Second, Unit::Millisecond, Unit::Microsecond] {
         sum.once(unit)?;
     }
     let sign = if negative { -1 } else { 1 };
@@ -260,6 +263,11 @@ fn number(sum: &mut Sum, field: &Field, unit: &mut Option<Unit>) -> Result<(), P
     let fraction = fraction_of(rest, negative)?;
     let unit = unit.get_or_insert(Unit::Second);
     sum.once(*unit)?;
+    if *unit == Unit::Second && fraction != 0.0 {
+        // A fraction has said everything about the smaller units.
+        sum.once(Unit::Millisecond)?;
+        sum.once(Unit::Microsecond)?;
+    }
     sum.add(*unit, whole, fraction)
 }
 
@@ -279,7 +287,7 @@ fn fraction_of(text: &str, negative: bool) -> Result<f64, Problem> {
 fn iso(text: &str) -> Result<Sum, Problem> {
     let mut sum = Sum::default();
     let (date, time) = text[1..].split_once('T').map_or((&text[1..], None), |(date, time)| (date, Some(time)));
-    if date.is_empty() && time.is_none_or(str::is_empty) {
+    if date.is_empty() && time.is_none() {
         return Err(Problem::Syntax);
     }
     iso_half(&mut sum, date, |letter| match letter {
@@ -320,12 +328,16 @@ fn iso_number(text: &str) -> Result<(bool, i64, f64, &str), Problem> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
     let (number, after) = digits.split_at(end);
-    let (whole, fraction) = number.find('.').map_or((number, ""), |at| number.split_at(at));
-    if number.is_empty() || number == "." {
-        return Err(Problem::Syntax);
+    if !number.contains('.') {
+        return Ok((negative, number.parse().map_err(|_| Problem::Syntax)?, 0.0, after));
     }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| Problem::Range)? };
-    Ok((negative, whole, fraction_of(fraction, negative)?, after))
+    // PostgreSQL takes the fraction from the binary number, with its error: 17.9 is 17 and 0.8999999999999986.
+    let value: f64 = number.parse().map_err(|_| Problem::Syntax)?;
+    if value >= 9e18 {
+        return Err(Problem::Range);
+    }
+    let fraction = value - value.trunc();
+    Ok((negative, value.trunc() as i64, if negative { -fraction } else { fraction }, after))
 }
 
 /// The alternative form: `0001-02-03` or `04:05:06`.
