@@ -124,7 +124,7 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self) -> Option<BuiltDictionary<'a>> {
-        if self.entries.is_empty() || !self.is_smaller() {
+        if self.entries.is_empty() || !(self.is_smaller() || self.is_small()) {
             return None;
         }
         let order = sorted_order(&self.entries);
@@ -135,6 +135,12 @@ impl<'a> Builder<'a> {
         self.codes.iter_mut().for_each(|code| *code = rank[*code as usize]);
         let entries = order.iter().map(|&code| self.entries[code as usize]).collect();
         Some(BuiltDictionary { entries, codes: self.codes })
+    }
+
+    /// Whether there are so few entries that codes are worth having even where short values would take fewer bytes:
+    /// filters and groupings work on codes.
+    fn is_small(&self) -> bool {
+        self.entries.len() * 16 <= self.codes.len()
     }
 
     /// Whether codes and entries take fewer bytes than the values, compression aside.
@@ -394,6 +400,11 @@ mod tests {
         let chunks = [strings(owned.iter().map(|value| Some(value.as_str())).collect())];
         assert!(build(&chunks, 0.6).is_none());
         assert!(build(&[strings(vec![None, None])], 0.6).is_none());
+        // Short values, but few of them.
+        let owned: Vec<String> =
+            (0..1000).map(|i| if i % 20 == 0 { format!("{}", i % 50) } else { String::new() }).collect();
+        let chunks = [strings(owned.iter().map(|value| Some(value.as_str())).collect())];
+        assert!(build(&chunks, 0.6).is_some());
     }
 
     #[test]
