@@ -10,7 +10,7 @@
 //! | [`sql_state`] | The SQLSTATE codes that errors carry. |
 //! | [`error`] | Why a value was refused. |
 //! | [`settings`], [`time_zone`] | What reading and printing values depends on. |
-//! | [`text`], `binary` | PostgreSQL's two forms of a value, one type a file. |
+//! | [`text`], `binary` | PostgreSQL's text forms, one type a file, and its binary ones. |
 //! | [`builder`] | Text or binary in, Arrow array out. |
 //! | [`encoder`] | Arrow array in, text or binary out. |
 //! | [`coerce`] | Casts between SQL types with PostgreSQL's checks. |

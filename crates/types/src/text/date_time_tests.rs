@@ -3,6 +3,7 @@
 use super::*;
 use crate::settings::DateStyle;
 use crate::text::date_time_print;
+use crate::time_zone::TimeZone;
 
 fn settings(style: &str, zone: &str) -> DisplaySettings {
     DisplaySettings {

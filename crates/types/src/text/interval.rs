@@ -7,7 +7,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use crate::error::ValueError;
 use crate::settings::IntervalStyle;
 use crate::sql_state::SqlState;
-use crate::text::date_time::read_clock;
+use crate::text::date_time_decoder::read_clock;
 use crate::text::date_time_fields::{Field, FieldKind, split};
 use crate::text::date_time_print::{fraction, two};
 use crate::text::integer::{self, trim};

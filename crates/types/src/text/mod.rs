@@ -4,6 +4,7 @@ pub(crate) mod array;
 pub(crate) mod boolean;
 pub(crate) mod bytea;
 pub(crate) mod date_time;
+pub(crate) mod date_time_decoder;
 pub(crate) mod date_time_fields;
 pub(crate) mod date_time_print;
 pub(crate) mod float;
