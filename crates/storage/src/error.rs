@@ -2,16 +2,31 @@
 
 use colonnade_types::TxnId;
 
+use crate::disk::DiskError;
+
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The disk refused.
-    #[error("could not access the data directory")]
-    Disk(#[source] std::io::Error),
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
     /// A file is missing, short or damaged; the text names file, offset, expected and found.
     #[error("{0}")]
     Corrupt(String),
 }
+
+/// Errors of the disk are passed on as `io::Error`s of the same kind, whose source is the [`DiskError`] with operation and path.
+macro_rules! from_disk {
+    ($($error:ident)*) => {$(
+        impl From<DiskError> for $error {
+            fn from(error: DiskError) -> $error {
+                $error::Disk(error.into())
+            }
+        }
+    )*};
+}
+
+from_disk!(OpenError WriteError MaintenanceError);
 
 /// Why a write was not done.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +59,8 @@ pub enum WriteError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The disk refused.
-    #[error("could not write a segment")]
-    Disk(#[source] std::io::Error),
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
     /// The log has failed: nothing is written any more until a restart.
     #[error("the write-ahead log has failed: {0}")]
     Failed(String),
@@ -101,8 +116,8 @@ pub enum SequenceError {
 #[derive(Debug, thiserror::Error)]
 pub enum MaintenanceError {
     /// The disk refused.
-    #[error("could not write a file")]
-    Disk(#[source] std::io::Error),
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
     /// Stored data could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -21,6 +21,8 @@ pub struct StorageOptions {
     pub bulk_segment_rows: usize,
     /// Bytes that a bulk load buffers at most before it writes a segment, however few the rows. Default 1 GiB; at least 1 MiB.
     pub bulk_segment_bytes: usize,
+    /// Threads that encode the columns of one segment. Default 2; 0 counts as 1. They live as long as the segment is written.
+    pub encode_threads: usize,
     /// Bytes of log after which a checkpoint is taken. Default 256 MiB; at least 64 KiB. Start-up replays at most about as much.
     pub checkpoint_wal_bytes: u64,
     /// Bytes of decoded dictionaries that are kept for later reads. Default 256 MiB; 0 keeps none.
@@ -37,6 +39,7 @@ impl Default for StorageOptions {
             flush_idle_rows_min: 8_192,
             bulk_segment_rows: 1_048_576,
             bulk_segment_bytes: 1 << 30,
+            encode_threads: 2,
             checkpoint_wal_bytes: 256 << 20,
             dictionary_cache_bytes: 256 << 20,
         }

@@ -1,15 +1,33 @@
 //! A transaction: a write set, its locks, and its place in time.
+//!
+//! Writes go to the tables at once, stamped with the transaction's id and command, so that nobody else sees them. Ending it is either one record in the log
+//! ([`Transaction::commit`]), or going through the write set backwards.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
-use colonnade_types::{KeyConstraint, Lsn, Oid, TableDefinition, TxnId};
+use colonnade_types::{KeyConstraint, Relation, TableDefinition, TxnId};
+use parking_lot::Mutex;
 
+use crate::address::{Place, RowAddress, place};
 use crate::bulk::BulkWriter;
 use crate::catalog::{Catalog, CatalogEdit, CatalogError};
+use crate::commit::Ending;
+use crate::database::Inner;
 use crate::error::{CommitError, WriteError};
-use crate::scan::RowAddress;
-use crate::snapshot::Snapshot;
+use crate::key_index::{self, KeySpec};
+use crate::locks::{LockMode, LockTarget};
+use crate::row_codec::{self, RowError};
+use crate::scan::Visibility;
+use crate::segment::Segment;
+use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
+use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
+use crate::table::{NewRows, TableData};
+use crate::tail::{self, Chunk};
+use crate::ticket::{CommitTicket, TicketState};
+use crate::write_set::{Marks, Write};
 
 /// What a transaction's statements see of others' commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,138 +38,508 @@ pub enum Isolation {
     RepeatableRead,
 }
 
-/// What is locked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LockTarget {
-    /// A relation, by oid.
-    Relation(Oid),
-    /// A name in a schema, taken or not, so that no two transactions create it.
-    Name(Oid, String),
-    /// The name of a schema.
-    Schema(String),
-}
-
-/// How it is locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockMode {
-    /// Many may hold it: writers of rows.
-    Shared,
-    /// One alone: DDL.
-    Exclusive,
-}
-
 /// A running transaction. Dropping it rolls back.
 #[derive(Debug)]
-pub struct Transaction;
+pub struct Transaction {
+    inner: Arc<Inner>,
+    id: TxnId,
+    isolation: Isolation,
+    /// The number that writes carry now.
+    command: u32,
+    /// Whether something was written under it.
+    command_used: bool,
+    /// The version that all snapshots read, under REPEATABLE READ.
+    fixed: Option<Arc<LiveVersion>>,
+    writes: Vec<Write>,
+    own: Arc<OwnTables>,
+    locks: HashMap<LockTarget, LockMode>,
+    /// Locks that were refused, where others may be waiting behind the wish.
+    wished: HashSet<LockTarget>,
+    catalog: Mutex<Option<OwnCatalog>>,
+    ended: bool,
+}
+
+/// The catalog with own edits, and what it was made of.
+#[derive(Clone, Debug)]
+struct OwnCatalog {
+    base: Arc<Catalog>,
+    edits: usize,
+    catalog: Arc<Catalog>,
+}
 
 /// A place in a transaction to which it can be rolled back.
 #[derive(Clone, Debug)]
-pub struct Savepoint;
-
-/// The promise that a commit becomes durable: a future, or [`CommitTicket::wait`].
-#[derive(Debug)]
-pub struct CommitTicket;
-
-impl CommitTicket {
-    /// Blocks until the commit is durable and visible.
-    ///
-    /// # Errors
-    /// [`CommitError`] if it will never be.
-    pub fn wait(self) -> Result<Lsn, CommitError> {
-        unimplemented!()
-    }
-}
-
-impl std::future::Future for CommitTicket {
-    type Output = Result<Lsn, CommitError>;
-    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        unimplemented!()
-    }
+pub struct Savepoint {
+    txn: TxnId,
+    writes: usize,
 }
 
 impl Transaction {
+    pub(crate) fn new(inner: Arc<Inner>, id: TxnId, isolation: Isolation) -> Transaction {
+        inner.waits.begin(id);
+        Transaction {
+            inner,
+            id,
+            isolation,
+            command: 0,
+            command_used: false,
+            fixed: None,
+            writes: Vec::new(),
+            own: Arc::default(),
+            locks: HashMap::new(),
+            wished: HashSet::new(),
+            catalog: Mutex::new(None),
+            ended: false,
+        }
+    }
+
     /// Its identifier.
     #[must_use]
     pub fn id(&self) -> TxnId {
-        unimplemented!()
+        self.id
     }
+
+    /// Its isolation level.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
     /// The latest committed catalog (REPEATABLE READ: the snapshot's) with the transaction's own edits.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        unimplemented!()
+        match &self.fixed {
+            Some(fixed) => self.own_catalog(&fixed.version.catalog),
+            None => self.own_catalog(&self.inner.version.load().catalog),
+        }
     }
+
+    fn own_catalog(&self, base: &Arc<Catalog>) -> Arc<Catalog> {
+        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        if edits == 0 {
+            return Arc::clone(base);
+        }
+        let mut cached = self.catalog.lock();
+        if let Some(own) = &*cached
+            && Arc::ptr_eq(&own.base, base)
+            && own.edits == edits
+        {
+            return Arc::clone(&own.catalog);
+        }
+        let mut catalog = Catalog::clone(base);
+        for write in &self.writes {
+            if let Write::Catalog(edit) = write {
+                // An edit that another transaction's commit has made impossible: the caller did not hold the lock. The rest still shows.
+                let _ = catalog.apply(edit);
+            }
+        }
+        let catalog = Arc::new(catalog);
+        *cached = Some(OwnCatalog { base: Arc::clone(base), edits, catalog: Arc::clone(&catalog) });
+        catalog
+    }
+
     /// Begins the next command: the snapshot sees what earlier commands of this transaction did, not what is done after it.
     pub fn snapshot(&mut self) -> Snapshot {
-        unimplemented!()
+        if self.command_used && self.command < COMMAND_MAX {
+            self.command += 1;
+            self.command_used = false;
+        }
+        let base = match &self.fixed {
+            Some(fixed) => Arc::clone(fixed),
+            None => self.inner.live_version(),
+        };
+        if self.isolation == Isolation::RepeatableRead && self.fixed.is_none() {
+            self.fixed = Some(Arc::clone(&base));
+        }
+        let catalog = self.own_catalog(&base.version.catalog);
+        let view = View::own(base.version.lsn, self.id, self.command);
+        Snapshot::new(base, catalog, view, Arc::clone(&self.own))
     }
+
     /// Locks `target` until the transaction ends. A lock that is held already is strengthened if need be.
+    ///
+    /// Whoever writes rows of a table locks the relation shared first, and then looks it up in a catalog read after that.
     ///
     /// # Errors
     /// [`WriteError::Blocked`] with one of the transactions that hold it.
-    pub fn lock(&mut self, _target: LockTarget, _mode: LockMode) -> Result<(), WriteError> {
-        unimplemented!()
+    pub fn lock(&mut self, target: LockTarget, mode: LockMode) -> Result<(), WriteError> {
+        if self.locks.get(&target).is_some_and(|held| *held >= mode) {
+            return Ok(());
+        }
+        match self.inner.locks.acquire(self.id, &target, mode) {
+            Ok(()) => {
+                self.wished.remove(&target);
+                self.locks.insert(target, mode);
+                Ok(())
+            }
+            Err(holder) => {
+                self.wished.insert(target);
+                Err(WriteError::Blocked(holder))
+            }
+        }
     }
+
     /// Edits the catalog, for this transaction now and for others at commit. The caller holds the exclusive locks.
     ///
     /// # Errors
-    /// [`CatalogError`] if the edit does not fit the catalog.
-    pub fn edit_catalog(&mut self, _edit: CatalogEdit) -> Result<(), CatalogError> {
-        unimplemented!()
+    /// [`CatalogError`] if the edit does not fit the catalog; nothing was changed.
+    pub fn edit_catalog(&mut self, edit: CatalogEdit) -> Result<(), CatalogError> {
+        let mut catalog = Catalog::clone(&self.catalog());
+        catalog.apply(&edit)?;
+        self.write(Write::Catalog(edit));
+        let base = match &self.fixed {
+            Some(fixed) => Arc::clone(&fixed.version.catalog),
+            None => Arc::clone(&self.inner.version.load().catalog),
+        };
+        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        *self.catalog.lock() = Some(OwnCatalog { base, edits, catalog: Arc::new(catalog) });
+        Ok(())
     }
-    /// Appends rows, columns in definition order, and checks keys.
+
+    fn write(&mut self, write: Write) {
+        self.writes.push(write);
+        self.command_used = true;
+    }
+
+    /// The stamp of what is written now.
+    fn stamp(&self) -> Result<Stamp, WriteError> {
+        if self.command >= COMMAND_MAX {
+            let text = format!("cannot have more than {COMMAND_MAX} commands in a transaction");
+            return Err(WriteError::TooLarge(text));
+        }
+        Ok(Stamp::running(self.id, self.command))
+    }
+
+    /// The rows of a table that others may write too, or that this transaction made.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] if the table has been dropped, or given other rows, by another transaction.
+    fn table(&mut self, table: &TableDefinition) -> Result<Arc<TableData>, WriteError> {
+        let storage = table.storage;
+        if let Some(version) = self.inner.version.load().tables.get(&storage) {
+            return Ok(Arc::clone(&version.data));
+        }
+        if let Some(own) = self.own.get(&storage) {
+            return Ok(Arc::clone(&own.data));
+        }
+        match self.catalog().relation(table.oid) {
+            Some(Relation::Table(known)) if known.storage == storage => {}
+            _ => return Err(WriteError::Conflict),
+        }
+        let data = Arc::new(TableData::empty(storage));
+        let head = Some(data.version().head);
+        let own = OwnTable { data: Arc::clone(&data), head, segments: Vec::new() };
+        Arc::make_mut(&mut self.own).insert(storage, own);
+        Ok(data)
+    }
+
+    fn check_failed(&self) -> Result<(), WriteError> {
+        match &self.inner.log.lock().failed {
+            Some(reason) => Err(WriteError::Failed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends rows, columns in definition order, and checks keys. At most some 100,000 rows at a time: they are encoded as a whole, and kept in memory until commit.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was appended.
-    pub fn append(&mut self, _table: &TableDefinition, _rows: &RecordBatch) -> Result<(), WriteError> {
-        unimplemented!()
+    pub fn append(&mut self, table: &TableDefinition, rows: &RecordBatch) -> Result<(), WriteError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if rows.num_columns() != table.columns.len() {
+            let (found, expected) = (rows.num_columns(), table.columns.len());
+            return Err(WriteError::Mismatch(format!("{found} columns, expected {expected}")));
+        }
+        let data = self.table(table)?;
+        self.inner.push_back(&data);
+        let stamp = self.stamp()?;
+        let layout = data.layout(table).map_err(refused)?;
+        let encoded = row_codec::encode(&layout, rows.columns(), rows.num_rows()).map_err(refused)?;
+        let new = NewRows { table, columns: rows.columns(), layout: &layout, rows: &encoded };
+        let (first_row_id, spans) = data.append(&new, stamp, self.id, self.inner.oldest_snapshot())?;
+        data.touch(self.inner.now_ms());
+        let closed: Vec<Arc<Chunk>> =
+            spans.iter().filter(|span| span.chunk.is_closed()).map(|span| Arc::clone(&span.chunk)).collect();
+        self.write(Write::Append { data, spans, first_row_id, rows: encoded });
+        for chunk in closed {
+            // Off the latch. If it fails the rows stay as they are, and reading them will say why.
+            let _ = chunk.seal();
+        }
+        Ok(())
     }
+
     /// Starts a load that writes segments directly and logs only their names.
     ///
     /// # Errors
-    /// [`WriteError`] if the table is gone.
-    pub fn bulk(&mut self, _table: &TableDefinition) -> Result<BulkWriter, WriteError> {
-        unimplemented!()
+    /// [`WriteError`] if nothing can be written any more.
+    pub fn bulk(&mut self, table: &TableDefinition) -> Result<BulkWriter, WriteError> {
+        self.check_failed()?;
+        let data = self.table(table)?;
+        BulkWriter::new(Arc::clone(&self.inner), data, table, self.id)
     }
+
+    /// Makes a load's segments part of this transaction.
+    pub(crate) fn attach(
+        &mut self,
+        table: &TableDefinition,
+        data: Arc<TableData>,
+        segments: Vec<Arc<Segment>>,
+    ) -> Result<(), WriteError> {
+        let stamp = self.stamp()?;
+        segments.iter().for_each(|segment| segment.set_created(stamp));
+        data.attach(table, &segments, self.id)?;
+        let own = Arc::make_mut(&mut self.own).entry(table.storage).or_insert_with(|| OwnTable {
+            data: Arc::clone(&data),
+            head: None,
+            segments: Vec::new(),
+        });
+        own.segments.extend(segments.iter().map(Arc::clone));
+        self.write(Write::Bulk { data, segments });
+        Ok(())
+    }
+
     /// Deletes the rows at `rows`, which `snapshot` of this transaction gave. An address that comes twice counts once.
     ///
     /// # Errors
     /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
     pub fn delete(
         &mut self,
-        _snapshot: &Snapshot,
-        _table: &TableDefinition,
-        _rows: &[RowAddress],
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
     ) -> Result<(), WriteError> {
-        unimplemented!()
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let stamp = self.stamp()?;
+        let data = self.table(table)?;
+        let (segments, head) = snapshot.places(table.storage);
+        let mut marks = Marks::default();
+        let result = {
+            let _moves = data.moves.read();
+            let result = mark_all(rows, &segments, head.as_ref(), stamp, self.id, &mut marks);
+            if result.is_err() {
+                marks.clear();
+            }
+            result
+        };
+        result?;
+        self.write(Write::Delete { data, marks });
+        Ok(())
     }
+
     /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist. The caller
     /// holds the table's exclusive lock.
     ///
     /// # Errors
     /// [`WriteError::DuplicateKey`] with the first key found twice.
-    pub fn validate_key(&mut self, _table: &TableDefinition, _key: &KeyConstraint) -> Result<(), WriteError> {
-        unimplemented!()
+    pub fn validate_key(&mut self, table: &TableDefinition, key: &KeyConstraint) -> Result<(), WriteError> {
+        let spec = KeySpec::new(table, key)?;
+        let scan = self.snapshot().scan(table, &key.columns)?;
+        let columns = |unit: usize, granule: usize| -> Result<Vec<ArrayRef>, WriteError> {
+            (0..key.columns.len()).map(|column| scan.column(unit, granule, column).map_err(WriteError::from)).collect()
+        };
+        // Hash, unit, granule, row.
+        let mut entries: Vec<(u64, u32, u16, u16)> = Vec::new();
+        for (unit, of) in scan.units().iter().enumerate() {
+            for granule in 0..of.granules {
+                let visible = scan.visibility(unit, granule);
+                if visible == Visibility::None {
+                    continue;
+                }
+                let keys = spec.keys(&columns(unit, granule)?, scan.granule_rows(unit, granule))?;
+                for (row, hash) in keys.hashes.iter().enumerate() {
+                    let shown = match &visible {
+                        Visibility::Some(bits) => bits.value(row),
+                        _ => true,
+                    };
+                    if let Some(hash) = hash.filter(|_| shown) {
+                        // A granule has 8,192 rows, a row group 16 granules.
+                        entries.push((hash, unit as u32, granule as u16, row as u16));
+                    }
+                }
+            }
+        }
+        entries.sort_unstable();
+        for same in entries.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            let mut seen: HashSet<Vec<u8>> = HashSet::new();
+            for (_, unit, granule, row) in same {
+                let values: Vec<ArrayRef> = columns(*unit as usize, usize::from(*granule))?
+                    .iter()
+                    .map(|column| column.slice(usize::from(*row), 1))
+                    .collect();
+                if !seen.insert(spec.keys(&values, 1)?.rows.row(0).to_vec()) {
+                    return Err(key_index::duplicate(table, key, &values, 0));
+                }
+            }
+        }
+        Ok(())
     }
+
     /// Marks the present place.
     pub fn savepoint(&mut self) -> Savepoint {
-        unimplemented!()
+        Savepoint { txn: self.id, writes: self.writes.len() }
     }
-    /// Undoes everything after `savepoint`, which stays valid. Locks are kept.
-    pub fn rollback_to(&mut self, _savepoint: &Savepoint) {
-        unimplemented!()
+
+    /// Undoes everything after `savepoint`, which stays valid. Locks are kept. Snapshots and loads taken since must not be used any more.
+    ///
+    /// # Panics
+    /// If the savepoint is another transaction's.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) {
+        assert_eq!(savepoint.txn, self.id, "a savepoint belongs to its transaction");
+        self.undo_after(savepoint.writes);
     }
+
+    fn undo_after(&mut self, writes: usize) {
+        while self.writes.len() > writes {
+            if let Some(write) = self.writes.pop() {
+                write.undo();
+                if let Write::Catalog(_) = write {
+                    *self.catalog.lock() = None;
+                }
+                if let Write::Bulk { data, segments } = &write
+                    && let Some(own) = Arc::make_mut(&mut self.own).get_mut(&data.storage)
+                {
+                    own.segments.retain(|segment| !segments.iter().any(|gone| Arc::ptr_eq(segment, gone)));
+                }
+            }
+        }
+    }
+
     /// Whether it has written nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        unimplemented!()
+        self.writes.is_empty()
     }
-    /// Commits: on return the order is decided; the ticket says when it is durable and visible.
+
+    /// Commits: on return the order is decided; the ticket says when it is durable and visible. A transaction that has written nothing is done at once.
     ///
     /// # Errors
     /// [`CommitError`]; the transaction is rolled back.
-    pub fn commit(self) -> Result<CommitTicket, CommitError> {
-        unimplemented!()
+    pub fn commit(mut self) -> Result<CommitTicket, CommitError> {
+        let state = Arc::new(TicketState::default());
+        if self.writes.is_empty() {
+            state.complete(Ok(self.inner.version.load().lsn));
+            return Ok(CommitTicket::new(state, Arc::clone(&self.inner)));
+        }
+        let catalog = self.catalog();
+        let ending = Box::new(Ending {
+            txn: self.id,
+            writes: std::mem::take(&mut self.writes),
+            own: Arc::clone(&self.own),
+            locks: self.take_locks(),
+            ticket: Arc::clone(&state),
+        });
+        match self.inner.commit(ending, &catalog) {
+            Ok(()) => {
+                self.ended = true;
+                Ok(CommitTicket::new(state, Arc::clone(&self.inner)))
+            }
+            Err((error, ending)) => {
+                self.writes = ending.writes;
+                self.wished.extend(ending.locks);
+                Err(error)
+            }
+        }
     }
+
+    fn take_locks(&mut self) -> Vec<LockTarget> {
+        let locks = std::mem::take(&mut self.locks);
+        locks.into_keys().chain(std::mem::take(&mut self.wished)).collect()
+    }
+
     /// Undoes everything.
-    pub fn rollback(self) {}
+    pub fn rollback(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.undo_after(0);
+        let locks = self.take_locks();
+        self.inner.locks.release(self.id, locks.iter());
+        self.inner.waits.end(self.id);
+    }
+}
+
+fn refused(error: RowError) -> WriteError {
+    match error {
+        RowError::TooLarge => WriteError::TooLarge(error.to_string()),
+        error => WriteError::Mismatch(error.to_string()),
+    }
+}
+
+/// Marks rows as deleted; what has been marked is in `marks`, also after an error. The caller holds the table's `moves`.
+fn mark_all(
+    rows: &[RowAddress],
+    segments: &[Arc<Segment>],
+    head: Option<&Arc<Chunk>>,
+    stamp: Stamp,
+    me: TxnId,
+    marks: &mut Marks,
+) -> Result<(), WriteError> {
+    let mut places: Vec<Place> = rows.iter().map(|address| place(*address)).collect();
+    places.sort_unstable();
+    places.dedup();
+    let chunks: Vec<&Arc<Chunk>> = if matches!(places.first(), Some(Place::Tail(_))) {
+        head.into_iter().flat_map(tail::chunks).collect()
+    } else {
+        Vec::new()
+    };
+    for place in places {
+        match place {
+            Place::Tail(row_id) => {
+                let end = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
+                // Empty chunks share their first row id with the chunk after them.
+                let chunk = chunks[..end].iter().rev().find(|chunk| chunk.len() > 0);
+                let found = chunk.and_then(|chunk| chunk.index_of(row_id).map(|index| (*chunk, index)));
+                let Some((chunk, index)) = found else { return Err(WriteError::Conflict) };
+                if mark_tail(chunk, index, stamp, me)? {
+                    marks.tail.push((Arc::clone(chunk), index));
+                }
+            }
+            Place::Segment(position, offset) => {
+                let Some(segment) = segments.get(position).filter(|segment| offset < segment.info.rows) else {
+                    return Err(WriteError::Conflict);
+                };
+                if met(segment.deletes.write().mark(offset, stamp), me)? {
+                    match marks.segments.last_mut() {
+                        Some((last, offsets)) if Arc::ptr_eq(last, segment) => offsets.push(offset),
+                        _ => marks.segments.push((Arc::clone(segment), vec![offset])),
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Marks a row that is or was in the tail; `false` if this transaction has done so before.
+fn mark_tail(chunk: &Chunk, index: usize, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
+    let Some(moved) = chunk.moved_to.get() else { return met(chunk.mark_deleted(index, stamp), me) };
+    // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
+    let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
+    let marked = met(segment.deletes.write().mark(offset, stamp), me)?;
+    if marked {
+        chunk.set_deleted(index, stamp);
+    }
+    Ok(marked)
+}
+
+/// What it means that a row could not be marked.
+fn met(marked: Result<(), Stamp>, me: TxnId) -> Result<bool, WriteError> {
+    match marked {
+        Ok(()) => Ok(true),
+        Err(stamp) => match stamp.state() {
+            StampState::Running(other, _) if other == me => Ok(false),
+            StampState::Running(other, _) => Err(WriteError::Blocked(other)),
+            _ => Err(WriteError::Conflict),
+        },
+    }
 }
