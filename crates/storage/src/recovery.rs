@@ -11,9 +11,7 @@ use std::sync::Arc;
 use colonnade_types::{Lsn, Oid, Relation, SegmentId, StorageId};
 
 use crate::catalog::{Catalog, CatalogEdit};
-use crate::checkpoint::{
-    self, CheckpointError, CheckpointHeader, CheckpointItem, CheckpointReader, CheckpointWriter,
-};
+use crate::checkpoint::{self, CheckpointError, CheckpointHeader, CheckpointItem, CheckpointReader, CheckpointWriter};
 use crate::codec::CodecError;
 use crate::database::Recovered;
 use crate::deletes::Deletes;
@@ -120,7 +118,9 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: &StorageOptions) -> Result<R
 fn begin(disk: &Arc<dyn Disk>, options: WalOptions) -> Result<(State, Wal), OpenError> {
     for name in disk.list(SEGMENT_DIR)? {
         // Segments without a checkpoint: the files of some other database, or what is left of one.
-        return Err(OpenError::Corrupt(format!("{CHECKPOINT_DIR}: no checkpoint is there, but {SEGMENT_DIR}/{name} is")));
+        return Err(OpenError::Corrupt(format!(
+            "{CHECKPOINT_DIR}: no checkpoint is there, but {SEGMENT_DIR}/{name} is"
+        )));
     }
     let wal = Wal::create(Arc::clone(disk), WAL_DIR, Lsn(0), options)?;
     let state = State {

@@ -352,10 +352,7 @@ mod tests {
         assert_eq!(chunk.append(&rows(0..5), 0, 2, Stamp::committed(Lsn(9))).unwrap(), 3);
         let open = chunk.column(0, 5).unwrap();
         assert_eq!(open.as_primitive::<Int32Type>().values(), &[1, 2, 3, 0, 1]);
-        assert_eq!(
-            (chunk.row_id(4), chunk.index_of(103), chunk.index_of(105)),
-            (104, Some(3), None)
-        );
+        assert_eq!((chunk.row_id(4), chunk.index_of(103), chunk.index_of(105)), (104, Some(3), None));
         let before = chunk.encode_kept(&[0, 4]).unwrap();
         chunk.close();
         chunk.seal().unwrap();
