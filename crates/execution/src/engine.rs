@@ -146,7 +146,7 @@ impl Engine {
     /// If the memory pool or the directory for spilled data cannot be set up.
     pub fn new(database: Database, options: EngineOptions) -> Result<Engine> {
         let runtime = crate::planner::runtime(&options)?;
-        let state = crate::planner::base_state(&options, Arc::clone(&runtime));
+        let state = crate::planner::base_state(&options, Arc::clone(&runtime))?;
         Ok(Engine {
             shared: Arc::new(EngineShared { database, options, runtime, state, sessions: SessionList::default() }),
         })

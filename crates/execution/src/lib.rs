@@ -16,8 +16,10 @@
 //! | [`outcome`], [`error`] | What a statement gives back. |
 
 mod binder;
+mod builtin;
 pub mod cancel;
 pub mod copy;
+mod datafusion_error;
 mod ddl;
 pub mod ddl_context;
 pub mod engine;
@@ -31,6 +33,7 @@ pub mod outcome;
 mod parser;
 pub mod pg_catalog;
 mod planner;
+mod scan;
 pub mod session;
 pub mod session_info;
 pub mod settings;

@@ -1,5 +1,7 @@
 //! COPY in both directions.
 
+pub(crate) mod table_functions;
+
 use bytes::Bytes;
 use sqlparser::ast;
 
