@@ -50,9 +50,7 @@ fn translate(error: DataFusionError) -> Error {
             let mut error = translate(*inner);
             if let Some(span) = diagnostic.span {
                 if error.position.is_none() && span.start.line > 0 {
-                    let line = usize::try_from(span.start.line).unwrap_or(0);
-                    let column = usize::try_from(span.start.column).unwrap_or(0);
-                    error.position = Some(LINE + (line << 20) + column.min((1 << 20) - 1));
+                    error.position = Some(packed(span.start));
                 }
             }
             error
@@ -350,6 +348,13 @@ fn execution_error(message: &str) -> Error {
     Error::new(SqlState::INVALID_PARAMETER_VALUE, first_line(message))
 }
 
+/// A place by line and column, as an error's position, until [`place`] has the text.
+pub(crate) fn packed(location: Location) -> usize {
+    let line = usize::try_from(location.line).unwrap_or(0);
+    let column = usize::try_from(location.column).unwrap_or(0);
+    LINE + (line << 20) + column.min((1 << 20) - 1)
+}
+
 /// Turns a place by line and column, left by [`translate`], into characters of `source`.
 pub(crate) fn place<T>(result: Result<T>, source: &str) -> Result<T> {
     result.map_err(|mut error| {
@@ -364,11 +369,6 @@ pub(crate) fn place<T>(result: Result<T>, source: &str) -> Result<T> {
 fn offset(source: &str, line: usize, column: usize) -> Option<usize> {
     let before: usize = source.split_inclusive('\n').take(line.checked_sub(1)?).map(|text| text.chars().count()).sum();
     Some(before + column)
-}
-
-/// Characters before a location of the parser, plus one.
-pub(crate) fn position_of(source: &str, location: Location) -> Option<usize> {
-    offset(source, usize::try_from(location.line).ok()?, usize::try_from(location.column).ok()?)
 }
 
 #[cfg(test)]

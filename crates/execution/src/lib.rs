@@ -22,6 +22,7 @@ pub mod copy;
 mod datafusion_error;
 mod ddl;
 pub mod ddl_context;
+mod dml;
 pub mod engine;
 pub mod error;
 mod explain;

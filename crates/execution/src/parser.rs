@@ -399,11 +399,36 @@ impl<'a> Cursor<'a> {
             }
             "listen" | "notify" | "unlisten" | "lock" | "merge" | "do" | "call" | "grant" | "revoke" | "cluster"
             | "reindex" | "refresh" => Err(Error::unsupported(first.to_ascii_uppercase())),
+            "insert" => self.insert(),
             _ => {
                 let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
                 Ok(Body::Sql(Box::new(statement)))
             }
         }
+    }
+
+    /// sqlparser does not know OVERRIDING: it is cut out and kept among the statement's settings.
+    fn insert(&mut self) -> Result<Body> {
+        let found = (0..self.tokens.len()).find(|&i| {
+            self.word_at(i).is_some_and(|w| w == "overriding")
+                && self.word_at(i + 1).is_some_and(|w| w == "system" || w == "user")
+                && self.word_at(i + 2).is_some_and(|w| w == "value")
+        });
+        let Some(place) = found else {
+            let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
+            return Ok(Body::Sql(Box::new(statement)));
+        };
+        let which = self.word_at(place + 1).unwrap_or_default();
+        let mut tokens = self.tokens.to_vec();
+        tokens.drain(place..place + 3);
+        let mut statement = self.with_parser(&tokens, |parser| parser.parse_statement())?;
+        if let ast::Statement::Insert(insert) = &mut statement {
+            insert.settings = Some(vec![ast::Setting {
+                key: ast::Ident::new(format!("overriding_{which}")),
+                value: ast::Expr::Value(ast::Value::Boolean(true).into()),
+            }]);
+        }
+        Ok(Body::Sql(Box::new(statement)))
     }
 
     /// A statement made of the tokens from here on.

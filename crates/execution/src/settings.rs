@@ -274,6 +274,13 @@ impl Settings {
         }
     }
 
+    /// A setting's name as it is usually spelled, such as `TimeZone`.
+    #[must_use]
+    pub fn spelling(&self, name: &str) -> String {
+        let key = canonical(name);
+        find(&key).map_or(key, |known| known.name.to_owned())
+    }
+
     fn raw(&self, key: &str) -> Option<&str> {
         self.values.get(key).or_else(|| self.resets.get(key)).map(String::as_str)
     }
@@ -386,6 +393,16 @@ impl Settings {
 
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.get(name).is_ok_and(|text| text == "on")
+    }
+
+    /// Sets what only the session itself may set, such as the running transaction's isolation level.
+    pub(crate) fn force(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Takes back what [`force`](Self::force) has set.
+    pub(crate) fn unforce(&mut self, name: &str) {
+        self.values.remove(name);
     }
 
     fn refresh(&mut self) {

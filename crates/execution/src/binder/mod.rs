@@ -70,7 +70,7 @@ impl Binder {
     /// The surroundings of a statement.
     pub(crate) fn scope(&self, catalog: Arc<Catalog>, snapshot: Option<Snapshot>) -> Scope {
         let search_path = Arc::clone(self.info.statement().settings.search_path());
-        Scope { catalog, snapshot, search_path, overrides: HashMap::new(), addressed: None, view_depth: 0 }
+        Scope { catalog, snapshot, search_path, overrides: HashMap::new(), view_depth: 0 }
     }
 
     /// Plans a query.

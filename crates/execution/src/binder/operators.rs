@@ -37,15 +37,20 @@ pub(crate) fn parameter_number(expr: &Expr) -> Option<usize> {
     }
 }
 
+/// Notes the type of a parameter and returns the one that counts: the first that was not unknown.
+pub(crate) fn note_parameter(number: usize, sql_type: &SqlType, parameters: &ParameterTypes) -> SqlType {
+    let mut known = parameters.lock();
+    let known = known.entry(number).or_insert(SqlType::Unknown);
+    if *known == SqlType::Unknown {
+        *known = sql_type.clone();
+    }
+    known.clone()
+}
+
 /// Notes the type of a parameter, the first one counts, and gives the expression that has it.
 pub(crate) fn typed_parameter(expr: Expr, sql_type: &SqlType, parameters: &ParameterTypes) -> Expr {
     let Some(number) = parameter_number(&expr) else { return expr };
-    let sql_type = match sql_type {
-        SqlType::Unknown => SqlType::Text,
-        other => other.clone(),
-    };
-    let mut known = parameters.lock();
-    let sql_type = known.entry(number).or_insert(sql_type).clone();
+    let sql_type = note_parameter(number, sql_type, parameters);
     match expr {
         Expr::Placeholder(mut placeholder) => {
             let field: Field = sql_type.field(&placeholder.id, true);

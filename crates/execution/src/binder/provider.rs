@@ -46,8 +46,6 @@ pub(crate) struct Scope {
     pub(crate) search_path: Arc<Vec<String>>,
     /// Tables that stand for those of the catalog, by name as written, such as the rows that an INSERT returns.
     pub(crate) overrides: HashMap<String, Arc<dyn TableSource>>,
-    /// The table that is opened with its rows' addresses.
-    pub(crate) addressed: Option<Oid>,
     pub(crate) view_depth: usize,
 }
 
@@ -111,8 +109,7 @@ impl<'a> Provider<'a> {
             self.used.lock().push(relation.oid());
             return match relation {
                 Relation::Table(table) => {
-                    let addressed = self.scope.addressed == Some(table.oid);
-                    let table = Table::new(Arc::clone(table), self.scope.snapshot.clone(), addressed);
+                    let table = Table::new(Arc::clone(table), self.scope.snapshot.clone(), false);
                     Ok(provider_as_source(Arc::new(table)))
                 }
                 Relation::View(view) => self.view(view),
@@ -132,7 +129,6 @@ impl<'a> Provider<'a> {
         let scope = Scope {
             view_depth: self.scope.view_depth + 1,
             overrides: HashMap::new(),
-            addressed: None,
             ..self.scope.clone()
         };
         let inner = Provider::new(self.state, scope, self.settings.clone(), ParameterTypes::default());

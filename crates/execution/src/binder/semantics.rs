@@ -63,6 +63,13 @@ impl Semantics<'_> {
     fn one(&self, expr: Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
         match expr {
             Expr::Cast(cast) => self.cast(cast, schema),
+            Expr::Placeholder(ref placeholder) if placeholder.field.is_none() => {
+                let known = parameter_number(&expr).and_then(|number| self.parameters.lock().get(&number).cloned());
+                Ok(match known.filter(|t| *t != SqlType::Unknown) {
+                    Some(known) => typed_parameter(expr, &known, self.parameters),
+                    None => expr,
+                })
+            }
             Expr::InList(list) => {
                 let Some(of) = type_of(&list.expr, schema).filter(|t| *t != SqlType::Unknown) else {
                     return Ok(Expr::InList(list));

@@ -10,7 +10,7 @@ use sqlparser::ast::{self, VisitorMut};
 
 use crate::binder::arithmetic::AggregateInput;
 use crate::binder::names::name_projection;
-use crate::binder::operators::ParameterTypes;
+use crate::binder::operators::{ParameterTypes, note_parameter};
 use crate::binder::types::sql_type_of;
 use crate::error::{Error, Result};
 
@@ -78,7 +78,7 @@ impl VisitorMut for Rewriter<'_> {
             if let Some(number) = placeholder(inner) {
                 match sql_type_of(data_type) {
                     Ok(sql_type) => {
-                        types.lock().entry(number).or_insert(sql_type);
+                        note_parameter(number, &sql_type, types);
                     }
                     Err(error) => return ControlFlow::Break(error),
                 }
@@ -101,7 +101,7 @@ impl Rewriter<'_> {
         let Some(index) = placeholder(expr) else { return Ok(()) };
         match self.parameters {
             Parameters::Inferred(types) => {
-                types.lock().entry(index).or_insert(SqlType::BigInt);
+                note_parameter(index, &SqlType::BigInt, types);
                 *expr = number("1");
             }
             Parameters::Values(values) => {
@@ -117,6 +117,9 @@ impl Rewriter<'_> {
 
     fn rewrite_expr(&self, expr: &mut ast::Expr) -> Result<()> {
         if let Some(index) = placeholder(expr) {
+            if let Parameters::Inferred(types) = self.parameters {
+                note_parameter(index, &SqlType::Unknown, types);
+            }
             if let Parameters::Values(values) = self.parameters {
                 let (sql_type, value) =
                     index.checked_sub(1).and_then(|i| values.get(i)).ok_or_else(|| undefined_parameter(index))?;

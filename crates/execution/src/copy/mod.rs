@@ -38,6 +38,15 @@ pub(crate) enum CopyOptionValue {
     All,
 }
 
+/// Runs a COPY.
+pub(crate) async fn run(
+    _session: &mut crate::session::Session,
+    _copy: &CopyStatement,
+    _parameters: &crate::binder::syntax::Parameters,
+) -> Result<crate::outcome::Outcome> {
+    Err(Error::unsupported("COPY"))
+}
+
 /// A load that takes its data from the client.
 pub struct CopyIn {
     /// The data's format.
