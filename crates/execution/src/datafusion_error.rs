@@ -50,7 +50,7 @@ fn translate(error: DataFusionError) -> Error {
             let mut error = translate(*inner);
             if let Some(span) = diagnostic.span {
                 if error.position.is_none() && span.start.line > 0 {
-                    error.position = Some(packed(span.start));
+                    error.position = Some(packed(Location { line: span.start.line, column: span.start.column }));
                 }
             }
             error
@@ -58,9 +58,7 @@ fn translate(error: DataFusionError) -> Error {
         DataFusionError::ArrowError(error, _) => translate_arrow(*error),
         DataFusionError::ParquetError(error) => (*error).into(),
         DataFusionError::SchemaError(error, _) => schema_error(&error),
-        DataFusionError::NotImplemented(message) => {
-            Error::new(SqlState::FEATURE_NOT_SUPPORTED, first_line(&message))
-        }
+        DataFusionError::NotImplemented(message) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, first_line(&message)),
         DataFusionError::Plan(message) => plan_error(&message),
         DataFusionError::ResourcesExhausted(message) => {
             Error::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(first_line(&message))
@@ -177,10 +175,7 @@ fn schema_error(error: &SchemaError) -> Error {
                     format!("table name \"{}\" specified more than once", qualifier.table()),
                 );
             }
-            Error::new(
-                SqlState("42712"),
-                format!("table name \"{}\" specified more than once", qualifier.table()),
-            )
+            Error::new(SqlState("42712"), format!("table name \"{}\" specified more than once", qualifier.table()))
         }
         SchemaError::DuplicateUnqualifiedField { name } => {
             Error::new(SqlState::AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous"))
@@ -240,10 +235,14 @@ fn plan_error(message: &str) -> Error {
     {
         return operator_error(line);
     }
-    if line.contains("Aggregate functions are not allowed") || line.contains("aggregate function") && line.contains("WHERE") {
+    if line.contains("Aggregate functions are not allowed")
+        || line.contains("aggregate function") && line.contains("WHERE")
+    {
         return Error::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in WHERE");
     }
-    if line.contains("must have the same number of columns") || line.contains("queries have different number of columns") {
+    if line.contains("must have the same number of columns")
+        || line.contains("queries have different number of columns")
+    {
         return Error::new(SqlState::SYNTAX_ERROR, "each UNION query must have the same number of columns");
     }
     if line.contains("Inconsistent data length across values list") {
@@ -326,9 +325,8 @@ fn operator_error(line: &str) -> Error {
             text.split(' ').map(sql_name).collect::<Vec<_>>().join(" ")
         }
     };
-    Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {text}")).with_hint(
-        "No operator matches the given name and argument types. You might need to add explicit type casts.",
-    )
+    Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {text}"))
+        .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 fn execution_error(message: &str) -> Error {
@@ -339,11 +337,19 @@ fn execution_error(message: &str) -> Error {
     if lower.contains("overflow") {
         return overflow(message);
     }
-    if lower.contains("scalar subquery") && lower.contains("more than one row") || lower.contains("more than one row returned") {
-        return Error::new(SqlState::CARDINALITY_VIOLATION, "more than one row returned by a subquery used as an expression");
+    if lower.contains("scalar subquery") && lower.contains("more than one row")
+        || lower.contains("more than one row returned")
+    {
+        return Error::new(
+            SqlState::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        );
     }
     if lower.contains("regular expression") || lower.contains("regex") {
-        return Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {}", first_line(message)));
+        return Error::new(
+            SqlState::INVALID_REGULAR_EXPRESSION,
+            format!("invalid regular expression: {}", first_line(message)),
+        );
     }
     Error::new(SqlState::INVALID_PARAMETER_VALUE, first_line(message))
 }

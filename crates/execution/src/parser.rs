@@ -57,7 +57,8 @@ pub(crate) fn parse(sql: &str, bytes_max: usize) -> Result<Vec<Statement>> {
             continue;
         }
         check_depth(slice)?;
-        statements.push(on_large_stack(|| Cursor { source: &source, places: &places, tokens: slice, next: 0 }.statement())?);
+        statements
+            .push(on_large_stack(|| Cursor { source: &source, places: &places, tokens: slice, next: 0 }.statement())?);
     }
     Ok(statements)
 }
@@ -201,7 +202,8 @@ fn tokenizer_error(error: &sqlparser::tokenizer::TokenizerError, places: &Places
         m if m.contains("string") || m.contains("literal") => "unterminated quoted string",
         _ => "syntax error",
     };
-    let message = if rest.is_empty() { format!("{what} at end of input") } else { format!("{what} at or near \"{rest}\"") };
+    let message =
+        if rest.is_empty() { format!("{what} at end of input") } else { format!("{what} at or near \"{rest}\"") };
     Error::new(SqlState::SYNTAX_ERROR, message).with_position(characters + 1)
 }
 
@@ -400,10 +402,30 @@ impl<'a> Cursor<'a> {
             "listen" | "notify" | "unlisten" | "lock" | "merge" | "do" | "call" | "grant" | "revoke" | "cluster"
             | "reindex" | "refresh" => Err(Error::unsupported(first.to_ascii_uppercase())),
             "insert" => self.insert(),
+            "alter" | "comment" => self.extended(),
             _ => {
                 let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
                 Ok(Body::Sql(Box::new(statement)))
             }
+        }
+    }
+
+    /// Statements that have forms beyond what sqlparser reads.
+    fn extended(&mut self) -> Result<Body> {
+        let dialect = PostgreSqlDialect {};
+        let mut parser = Parser::new(&dialect)
+            .with_recursion_limit(RECURSION_LIMIT)
+            .with_tokens_with_locations(self.tokens.to_vec());
+        let parsed = crate::ddl::extended::parse(&mut parser);
+        let index = parser.index();
+        match parsed {
+            Ok(Some(statement)) if index >= self.tokens.len() => Ok(Body::Extended(statement)),
+            Ok(Some(_)) => Err(self.unexpected_at(index)),
+            Ok(None) => {
+                let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
+                Ok(Body::Sql(Box::new(statement)))
+            }
+            Err(error) => Err(self.parser_error(&error, index, self.tokens)),
         }
     }
 
@@ -988,16 +1010,17 @@ mod tests {
 
     #[test]
     fn settings_and_transactions_are_read_by_hand() {
-        assert_eq!(one("start transaction isolation level repeatable read, read only").kind(), StatementKind::Transaction);
+        assert_eq!(
+            one("start transaction isolation level repeatable read, read only").kind(),
+            StatementKind::Transaction
+        );
         assert_eq!(one("SET TIME ZONE 'Europe/Berlin'").kind(), StatementKind::Set);
         assert_eq!(one("set session characteristics as transaction read write").kind(), StatementKind::Set);
         assert_eq!(one("show transaction isolation level").kind(), StatementKind::Show);
         assert_eq!(one("explain (analyze, costs off) select 1").kind(), StatementKind::Explain);
         assert!(one("rollback to savepoint a").ends_transaction());
         let statement = one("set local work_mem = 10MB");
-        let Body::Setting(SettingCommand::Set { name, values, local }) = statement.body() else {
-            panic!("no SET")
-        };
+        let Body::Setting(SettingCommand::Set { name, values, local }) = statement.body() else { panic!("no SET") };
         assert_eq!((name.as_str(), values.clone(), *local), ("work_mem", Some(vec!["10MB".to_owned()]), true));
     }
 

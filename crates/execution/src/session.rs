@@ -110,8 +110,7 @@ impl Session {
             state: "idle",
             ..SessionActivity::default()
         };
-        let entry =
-            Arc::new(SessionEntry { activity: parking_lot::Mutex::new(activity), cancel: cancel.clone() });
+        let entry = Arc::new(SessionEntry { activity: parking_lot::Mutex::new(activity), cancel: cancel.clone() });
         shared.sessions.add(Arc::clone(&entry));
         let reported = settings.reported();
         Ok(Session {
@@ -309,6 +308,10 @@ impl Session {
             Body::Explain { options, statement } => {
                 self.begin_statement()?;
                 self.explain(*options, statement, parameters).await
+            }
+            Body::Extended(extended) => {
+                self.begin_statement()?;
+                self.ddl(Definition::Extended(extended)).await
             }
             Body::Sql(sql) => {
                 self.begin_statement()?;
@@ -520,7 +523,10 @@ impl Session {
     fn set_running_transaction(&mut self, name: &str, values: Option<&[String]>) -> Result<Outcome> {
         let value = values.map(|values| values.join(" ")).unwrap_or_default();
         let invalid = || {
-            Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{value}\""))
+            Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for parameter \"{name}\": \"{value}\""),
+            )
         };
         let mut modes = crate::statement::TransactionModes::default();
         if name == "transaction_isolation" {
@@ -611,7 +617,11 @@ impl Session {
                 SqlState::SYNTAX_ERROR,
                 format!("wrong number of parameters for prepared statement \"{name}\""),
             )
-            .with_detail(format!("Expected {} parameters but got {}.", prepared.parameters.len(), arguments.len())));
+            .with_detail(format!(
+                "Expected {} parameters but got {}.",
+                prepared.parameters.len(),
+                arguments.len()
+            )));
         }
         let catalog = self.with_transaction(|t| t.catalog())?;
         let schema = DFSchema::empty();
@@ -641,8 +651,10 @@ impl Session {
                 let context = self.write_context("TRUNCATE TABLE")?;
                 Ok(Outcome::Command(crate::dml::truncate::truncate(&context, &self.binder, truncate).await?))
             }
-            ast::Statement::CreateTable(create) if create.query.is_some() => self.create_table_as(sql, parameters).await,
-            _ => self.ddl(sql).await,
+            ast::Statement::CreateTable(create) if create.query.is_some() => {
+                self.create_table_as(sql, parameters).await
+            }
+            _ => self.ddl(Definition::Sql(sql)).await,
         }
     }
 
@@ -655,7 +667,7 @@ impl Session {
         Ok(Outcome::Rows(RowStream { schema: Arc::new(bound.schema), batches, tag: TagRule::Count("SELECT") }))
     }
 
-    async fn ddl(&mut self, sql: &ast::Statement) -> Result<Outcome> {
+    async fn ddl(&mut self, definition: Definition<'_>) -> Result<Outcome> {
         let _ = self.write_context("DDL")?;
         let waiter = self.waiter();
         let mut transaction = self.state.transaction.lock().take().ok_or_else(failed)?;
@@ -668,7 +680,10 @@ impl Session {
             waiter: &waiter,
             binder: &self.binder,
         };
-        let outcome = crate::builtin::ddl(&mut context, sql).await;
+        let outcome = match definition {
+            Definition::Sql(statement) => crate::ddl::execute(&mut context, statement).await,
+            Definition::Extended(statement) => crate::ddl::extended::execute(&mut context, statement).await,
+        };
         *self.state.transaction.lock() = Some(transaction);
         outcome.map(Outcome::Command)
     }
@@ -709,7 +724,12 @@ impl Session {
         }
     }
 
-    async fn explain(&mut self, options: ExplainOptions, statement: &Statement, parameters: &Parameters) -> Result<Outcome> {
+    async fn explain(
+        &mut self,
+        options: ExplainOptions,
+        statement: &Statement,
+        parameters: &Parameters,
+    ) -> Result<Outcome> {
         let start = Instant::now();
         let Body::Sql(sql) = statement.body() else {
             return Err(Error::unsupported("EXPLAIN of a utility statement"));
@@ -800,7 +820,11 @@ impl Session {
     }
 
     /// Brings parameters to text, whatever form they came in.
-    fn read_parameters(&self, prepared: &Prepared, parameters: Vec<ScalarParameter>) -> Result<Vec<(SqlType, Option<String>)>> {
+    fn read_parameters(
+        &self,
+        prepared: &Prepared,
+        parameters: Vec<ScalarParameter>,
+    ) -> Result<Vec<(SqlType, Option<String>)>> {
         if parameters.len() != prepared.parameters.len() {
             return Err(Error::new(
                 SqlState::PROTOCOL_VIOLATION,
@@ -826,6 +850,13 @@ impl Session {
         };
         parameters.into_iter().zip(&prepared.parameters).map(read).collect()
     }
+}
+
+/// A statement that changes the catalog.
+#[derive(Clone, Copy)]
+enum Definition<'a> {
+    Sql(&'a ast::Statement),
+    Extended(&'a crate::ddl::extended::Extended),
 }
 
 impl Drop for Session {
@@ -857,9 +888,7 @@ fn no_prepared(name: &str) -> Error {
     Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, format!("prepared statement \"{name}\" does not exist"))
 }
 
-fn maintained<T>(
-    done: Result<Result<T, colonnade_storage::MaintenanceError>, tokio::task::JoinError>,
-) -> Result<()> {
+fn maintained<T>(done: Result<Result<T, colonnade_storage::MaintenanceError>, tokio::task::JoinError>) -> Result<()> {
     use colonnade_storage::MaintenanceError;
     match done {
         Ok(Ok(_)) => Ok(()),

@@ -51,10 +51,24 @@ pub(crate) enum Body {
     Setting(SettingCommand),
     Maintenance(MaintenanceCommand),
     Copy(CopyStatement),
-    Explain { options: ExplainOptions, statement: Statement },
-    Prepare { name: String, types: Vec<ast::DataType>, statement: Statement },
-    Execute { name: String, arguments: Vec<ast::Expr> },
-    Deallocate { name: Option<String> },
+    Explain {
+        options: ExplainOptions,
+        statement: Statement,
+    },
+    Prepare {
+        name: String,
+        types: Vec<ast::DataType>,
+        statement: Statement,
+    },
+    Execute {
+        name: String,
+        arguments: Vec<ast::Expr>,
+    },
+    Deallocate {
+        name: Option<String>,
+    },
+    /// DDL that sqlparser does not know.
+    Extended(crate::ddl::extended::Extended),
     Sql(Box<ast::Statement>),
 }
 
@@ -177,6 +191,7 @@ impl Statement {
             Body::Copy(_) => StatementKind::Copy,
             Body::Explain { .. } => StatementKind::Explain,
             Body::Execute { .. } => StatementKind::Utility,
+            Body::Extended(_) => StatementKind::Ddl,
             Body::Sql(statement) => match statement.as_ref() {
                 ast::Statement::Query(query) => match query.body.as_ref() {
                     ast::SetExpr::Select(select) if select.into.is_some() => StatementKind::Ddl,

@@ -130,7 +130,12 @@ impl TransactionState {
     }
 
     /// BEGIN.
-    pub(crate) fn begin(&mut self, database: &Database, modes: TransactionModes, notices: &mut Vec<Notice>) -> Result<()> {
+    pub(crate) fn begin(
+        &mut self,
+        database: &Database,
+        modes: TransactionModes,
+        notices: &mut Vec<Notice>,
+    ) -> Result<()> {
         match self.block {
             Block::Idle => self.open(database, modes, Block::Explicit),
             // What has run so far in the same message becomes part of the block.

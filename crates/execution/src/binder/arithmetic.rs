@@ -301,7 +301,9 @@ impl ScalarUDFImpl for TimeFunction {
         };
         let out: ArrayRef = match self.op {
             TimeOp::TimestampDifference => {
-                let utc = |array: &ArrayRef| arrow::compute::cast(array, &DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None));
+                let utc = |array: &ArrayRef| {
+                    arrow::compute::cast(array, &DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None))
+                };
                 let (left, right) = (utc(left)?, utc(right)?);
                 let (left, right) =
                     (left.as_primitive::<TimestampMicrosecondType>(), right.as_primitive::<TimestampMicrosecondType>());
@@ -315,11 +317,12 @@ impl ScalarUDFImpl for TimeFunction {
                 let factors = arrow::compute::cast(right, &DataType::Float64)?;
                 let factors: &Float64Array = factors.as_primitive();
                 let over = self.op == TimeOp::IntervalOver;
-                let rows = left.as_primitive::<IntervalMonthDayNanoType>().iter().zip(factors.iter()).map(|pair| match pair {
-                    (Some(_), Some(0.0)) if over => Err(Error::from(ArrowError::DivideByZero)),
-                    (Some(l), Some(f)) => scaled(l, if over { 1.0 / f } else { f }).map(Some),
-                    _ => Ok(None),
-                });
+                let rows =
+                    left.as_primitive::<IntervalMonthDayNanoType>().iter().zip(factors.iter()).map(|pair| match pair {
+                        (Some(_), Some(0.0)) if over => Err(Error::from(ArrowError::DivideByZero)),
+                        (Some(l), Some(f)) => scaled(l, if over { 1.0 / f } else { f }).map(Some),
+                        _ => Ok(None),
+                    });
                 Arc::new(rows.collect::<Result<IntervalMonthDayNanoArray, Error>>()?)
             }
         };
@@ -354,7 +357,6 @@ fn scaled(interval: IntervalMonthDayNano, factor: f64) -> Result<IntervalMonthDa
     let nanos = (nanos / 1_000.0).round() * 1_000.0;
     Ok(IntervalMonthDayNano::new(months.trunc() as i32, days.trunc() as i32, nanos as i64))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -48,8 +48,7 @@ impl PgCast {
     fn new(from: SqlType, to: SqlType, explicit: bool) -> PgCast {
         // Text forms of times depend on the session, so that they are not folded into a plan for ever.
         let settled = |t: &SqlType| !matches!(t, SqlType::Timestamp | SqlType::TimestampTz | SqlType::Date);
-        let volatility =
-            if settled(&from) && settled(&to) { Volatility::Immutable } else { Volatility::Stable };
+        let volatility = if settled(&from) && settled(&to) { Volatility::Immutable } else { Volatility::Stable };
         PgCast { from, to, explicit, signature: Signature::any(1, volatility) }
     }
 }
@@ -152,7 +151,9 @@ pub(crate) fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
         SqlType::SmallInt => Some((5_i16, 0_i16)),
         SqlType::Integer => Some((10, 0)),
         SqlType::BigInt => Some((19, 0)),
-        SqlType::Numeric(Some((precision, scale))) => Some((i16::from(*precision) - i16::from(*scale), i16::from(*scale))),
+        SqlType::Numeric(Some((precision, scale))) => {
+            Some((i16::from(*precision) - i16::from(*scale), i16::from(*scale)))
+        }
         SqlType::Numeric(None) => Some((58, 18)),
         _ => None,
     };
@@ -161,7 +162,10 @@ pub(crate) fn arrow_agrees(from: &SqlType, to: &SqlType) -> bool {
         | (SqlType::Real, SqlType::DoublePrecision)
         | (SqlType::SmallInt, SqlType::Integer | SqlType::BigInt)
         | (SqlType::Integer, SqlType::BigInt)
-        | (SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::Unknown, SqlType::Text | SqlType::Varchar(None))
+        | (
+            SqlType::Text | SqlType::Varchar(_) | SqlType::Name | SqlType::Unknown,
+            SqlType::Text | SqlType::Varchar(None),
+        )
         | (SqlType::Json, SqlType::Text)
         | (SqlType::Oid, SqlType::Reg(_))
         | (SqlType::Reg(_), SqlType::Oid) => true,

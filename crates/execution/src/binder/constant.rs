@@ -19,7 +19,9 @@ pub(crate) fn fold(expr: &Expr) -> Option<ScalarValue> {
     if expr.is_volatile() || !expr.column_refs().is_empty() || has_subquery_or_parameter(expr) {
         return None;
     }
-    let physical = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default()).ok()?;
+    let physical =
+        create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())
+            .ok()?;
     match physical.evaluate(&one_row()).ok()? {
         ColumnarValue::Scalar(value) => Some(value),
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),

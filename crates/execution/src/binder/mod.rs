@@ -129,16 +129,26 @@ impl Binder {
         if !assignable(&from, to) {
             return Err(Error::new(
                 SqlState::DATATYPE_MISMATCH,
-                format!("column \"{column}\" is of type {} but expression is of type {}", to.base_name(), from.base_name()),
+                format!(
+                    "column \"{column}\" is of type {} but expression is of type {}",
+                    to.base_name(),
+                    from.base_name()
+                ),
             )
             .with_hint("You will need to rewrite or cast the expression."));
         }
         Ok(cast_expr(expr, &from, to, false))
     }
 
-    pub(crate) fn bind_expression(&self, sql: &str, table: &TableDefinition, catalog: &Arc<Catalog>) -> Result<BoundExpression> {
+    pub(crate) fn bind_expression(
+        &self,
+        sql: &str,
+        table: &TableDefinition,
+        catalog: &Arc<Catalog>,
+    ) -> Result<BoundExpression> {
         let schema = Self::table_schema(table)?;
-        let expr = self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None))?;
+        let expr =
+            self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None))?;
         let sql_type = type_of(&expr, &schema).unwrap_or(SqlType::Unknown);
         Ok(BoundExpression {
             sql_type,
@@ -156,7 +166,8 @@ impl Binder {
         catalog: &Arc<Catalog>,
     ) -> Result<BoundExpression> {
         let schema = DFSchema::empty();
-        let expr = self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None));
+        let expr =
+            self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None));
         let expr = expr.map_err(|error| {
             if error.sql_state == SqlState::UNDEFINED_COLUMN {
                 return Error::new(
@@ -182,8 +193,7 @@ impl Binder {
     }
 
     pub(crate) fn bind_query(&self, query: &ast::Query, catalog: &Arc<Catalog>) -> Result<BoundQuery> {
-        let bound =
-            self.plan(query, self.scope(Arc::clone(catalog), None), &Parameters::Values(Vec::new()))?;
+        let bound = self.plan(query, self.scope(Arc::clone(catalog), None), &Parameters::Values(Vec::new()))?;
         let mut depends_on = bound.used;
         depends_on.sort_unstable();
         depends_on.dedup();
@@ -192,7 +202,8 @@ impl Binder {
 
     pub(crate) fn evaluate_to_text(&self, sql: &str, to: &SqlType, catalog: &Arc<Catalog>) -> Result<Option<String>> {
         let schema = DFSchema::empty();
-        let expr = self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None))?;
+        let expr =
+            self.expression(crate::parser::parse_expression(sql)?, &schema, self.scope(Arc::clone(catalog), None))?;
         let expr = self.assigned(expr, &schema, "?column?", to)?;
         let from = type_of(&expr, &schema).unwrap_or_else(|| to.clone());
         let array = constant::evaluate(expr, &self.state)?;

@@ -22,9 +22,8 @@ pub(crate) fn shown(name: &str) -> &str {
 
 /// Gives names to the unnamed items of a projection.
 pub(crate) fn name_projection(items: &mut [ast::SelectItem]) {
-    let wildcard = items.iter().any(|item| {
-        matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..))
-    });
+    let wildcard =
+        items.iter().any(|item| matches!(item, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..)));
     let mut seen: HashSet<String> = HashSet::new();
     for (number, item) in items.iter_mut().enumerate() {
         let (name, plain) = match item {

@@ -127,7 +127,13 @@ fn wider(left: &SqlType, right: &SqlType) -> SqlType {
 
 impl PostgresOperators {
     /// Gives a side of unknown type the type that the other side calls for.
-    fn side(&self, expr: Expr, own: Option<&SqlType>, other: Option<&SqlType>, op: &BinaryOperator) -> DataFusionResult<Expr> {
+    fn side(
+        &self,
+        expr: Expr,
+        own: Option<&SqlType>,
+        other: Option<&SqlType>,
+        op: &BinaryOperator,
+    ) -> DataFusionResult<Expr> {
         let wanted = match other {
             Some(SqlType::Unknown) | None => return Ok(expr),
             Some(other) => wanted_type(other, op),
@@ -163,7 +169,8 @@ impl PostgresOperators {
                 Ok(checked(op, &common.arrow_type(), to(left, l, &common), to(right, r, &common)))
             }
             (l, _, r) if is_number(l) && is_number(r) && (is_float(l) || is_float(r)) => {
-                let common = if *l == SqlType::Real && *r == SqlType::Real { SqlType::Real } else { SqlType::DoublePrecision };
+                let common =
+                    if *l == SqlType::Real && *r == SqlType::Real { SqlType::Real } else { SqlType::DoublePrecision };
                 let float = |expr: Expr, from: &SqlType| {
                     if *from == common { expr } else { native(expr, common.arrow_type()) }
                 };
@@ -185,12 +192,9 @@ impl PostgresOperators {
             (SqlType::Date, Subtract, r) if is_integer(r) => {
                 Ok(shifted(left, Subtract, to(right, r, &SqlType::Integer)))
             }
-            (SqlType::Date, Subtract, SqlType::Date) => Ok(checked(
-                Subtract,
-                &DataType::Int32,
-                native(left, DataType::Int32),
-                native(right, DataType::Int32),
-            )),
+            (SqlType::Date, Subtract, SqlType::Date) => {
+                Ok(checked(Subtract, &DataType::Int32, native(left, DataType::Int32), native(right, DataType::Int32)))
+            }
             (SqlType::Date, Add, SqlType::Interval) => {
                 Ok(binary(to(left, &SqlType::Date, &SqlType::Timestamp), Operator::Plus, right))
             }
@@ -251,7 +255,11 @@ impl PostgresOperators {
             if let Some((precision, scale)) = left_modifier {
                 let widened = precision.saturating_add((12 - scale).max(0).unsigned_abs());
                 if scale < 12 {
-                    let wide = if widened <= 38 { DataType::Decimal128(widened, 12) } else { DataType::Decimal256(widened.min(76), 12) };
+                    let wide = if widened <= 38 {
+                        DataType::Decimal128(widened, 12)
+                    } else {
+                        DataType::Decimal256(widened.min(76), 12)
+                    };
                     left = Expr::Cast(Cast::new(Box::new(left), wide));
                 }
             }
@@ -355,12 +363,8 @@ fn comparable(left: Expr, left_type: &SqlType, right: Expr, right_type: &SqlType
         (SqlType::TimestampTz, SqlType::Timestamp) => {
             (left, cast_expr(right, &SqlType::Timestamp, &SqlType::TimestampTz, true))
         }
-        (SqlType::Date, SqlType::TimestampTz) => {
-            (cast_expr(left, &SqlType::Date, &SqlType::TimestampTz, true), right)
-        }
-        (SqlType::TimestampTz, SqlType::Date) => {
-            (left, cast_expr(right, &SqlType::Date, &SqlType::TimestampTz, true))
-        }
+        (SqlType::Date, SqlType::TimestampTz) => (cast_expr(left, &SqlType::Date, &SqlType::TimestampTz, true), right),
+        (SqlType::TimestampTz, SqlType::Date) => (left, cast_expr(right, &SqlType::Date, &SqlType::TimestampTz, true)),
         _ => (left, right),
     }
 }

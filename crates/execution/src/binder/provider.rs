@@ -126,11 +126,7 @@ impl<'a> Provider<'a> {
         }
         let mut query = crate::parser::parse_query(&view.query)?;
         syntax::rewrite(query.as_mut(), &Parameters::Values(Vec::new()))?;
-        let scope = Scope {
-            view_depth: self.scope.view_depth + 1,
-            overrides: HashMap::new(),
-            ..self.scope.clone()
-        };
+        let scope = Scope { view_depth: self.scope.view_depth + 1, overrides: HashMap::new(), ..self.scope.clone() };
         let inner = Provider::new(self.state, scope, self.settings.clone(), ParameterTypes::default());
         let plan = inner.plan_query(*query)?;
         let columns = plan.schema().columns();
@@ -252,4 +248,3 @@ impl ContextProvider for Provider<'_> {
         self.state.window_functions().keys().cloned().collect()
     }
 }
-

@@ -126,7 +126,9 @@ impl Semantics<'_> {
                 };
                 Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
             }
-            Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "array_has" && args.len() == 2 => {
+            Expr::ScalarFunction(ScalarFunction { func, mut args })
+                if func.name() == "array_has" && args.len() == 2 =>
+            {
                 if let Some(element) = type_of(&args[1], schema).filter(SqlType::may_be_element) {
                     let array = SqlType::Array(Box::new(element));
                     args[0] = self.like(std::mem::take(&mut args[0]), &array)?;
@@ -234,7 +236,9 @@ fn reg_function(kind: RegKind, input: bool) -> &'static str {
 /// An integer literal that is a column by itself.
 fn narrow_top(expr: Expr) -> Expr {
     match expr {
-        Expr::Alias(mut alias) if matches!(alias.expr.as_ref(), Expr::Literal(ScalarValue::Int64(Some(_)), None) | Expr::Negative(_)) => {
+        Expr::Alias(mut alias)
+            if matches!(alias.expr.as_ref(), Expr::Literal(ScalarValue::Int64(Some(_)), None) | Expr::Negative(_)) =>
+        {
             *alias.expr = narrow_integer(std::mem::take(alias.expr.as_mut()));
             Expr::Alias(alias)
         }

@@ -51,7 +51,8 @@ impl VisitorMut for Rewriter<'_> {
             match &mut query.limit_clause {
                 Some(ast::LimitClause::LimitOffset { limit, .. }) => *limit = Some(quantity),
                 other => {
-                    *other = Some(ast::LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: vec![] });
+                    *other =
+                        Some(ast::LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: vec![] });
                 }
             }
         }
@@ -74,7 +75,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Error> {
-        if let (Parameters::Inferred(types), ast::Expr::Cast { expr: inner, data_type, .. }) = (self.parameters, &*expr) {
+        if let (Parameters::Inferred(types), ast::Expr::Cast { expr: inner, data_type, .. }) = (self.parameters, &*expr)
+        {
             if let Some(number) = placeholder(inner) {
                 match sql_type_of(data_type) {
                     Ok(sql_type) => {
@@ -206,13 +208,15 @@ fn value_expr(sql_type: &SqlType, value: Option<&str>) -> ast::Expr {
     match value {
         None => cast(ast::Expr::Value(ast::Value::Null.into()), &name),
         // A numeric literal keeps its own scale, which compares better than numeric without one.
-        Some(text) if matches!(sql_type, SqlType::Numeric(_)) && is_plain_number(text) => match text.strip_prefix('-') {
-            Some(digits) => ast::Expr::Nested(Box::new(ast::Expr::UnaryOp {
-                op: ast::UnaryOperator::Minus,
-                expr: Box::new(number(digits)),
-            })),
-            None => number(text),
-        },
+        Some(text) if matches!(sql_type, SqlType::Numeric(_)) && is_plain_number(text) => {
+            match text.strip_prefix('-') {
+                Some(digits) => ast::Expr::Nested(Box::new(ast::Expr::UnaryOp {
+                    op: ast::UnaryOperator::Minus,
+                    expr: Box::new(number(digits)),
+                })),
+                None => number(text),
+            }
+        }
         Some(text) => cast(string(text), &name),
     }
 }
@@ -231,7 +235,11 @@ pub(crate) fn call(name: &str, arguments: Vec<ast::Expr>) -> ast::Expr {
         name: ast::ObjectName::from(vec![ast::Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: ast::FunctionArguments::None,
-        args: ast::FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
         filter: None,
         null_treatment: None,
         over: None,

@@ -39,7 +39,11 @@ fn type_text(data_type: &ast::DataType) -> String {
             | ast::ArrayElemTypeDef::Parenthesis(element),
         ) => format!("{}[]", type_text(element)),
         ast::DataType::Float(ast::ExactNumberInfo::Precision(bits)) => {
-            if *bits <= 24 { "real".to_owned() } else { "double precision".to_owned() }
+            if *bits <= 24 {
+                "real".to_owned()
+            } else {
+                "double precision".to_owned()
+            }
         }
         ast::DataType::Float(_) | ast::DataType::Double(_) => "double precision".to_owned(),
         ast::DataType::String(_) => "text".to_owned(),

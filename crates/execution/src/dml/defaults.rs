@@ -65,7 +65,12 @@ impl DefaultValue {
 }
 
 /// A column's DEFAULT as an expression of the column's type.
-pub(crate) fn default_expr(binder: &Binder, column: &ColumnDefinition, sql: &str, catalog: &Arc<Catalog>) -> Result<Expr> {
+pub(crate) fn default_expr(
+    binder: &Binder,
+    column: &ColumnDefinition,
+    sql: &str,
+    catalog: &Arc<Catalog>,
+) -> Result<Expr> {
     let schema = DFSchema::empty();
     let expr = crate::parser::parse_expression(sql)?;
     let expr = binder.expression(expr, &schema, binder.scope(Arc::clone(catalog), None))?;

@@ -423,7 +423,8 @@ fn complete(
     given: Vec<(usize, ArrayRef)>,
     rows: usize,
 ) -> Result<RecordBatch> {
-    let missing = missing_defaults(binder, &target.table, &given.iter().map(|(place, _)| *place).collect::<Vec<_>>(), catalog)?;
+    let missing =
+        missing_defaults(binder, &target.table, &given.iter().map(|(place, _)| *place).collect::<Vec<_>>(), catalog)?;
     assemble(&target.table, given, &missing, rows)
 }
 
@@ -454,8 +455,10 @@ pub(crate) fn assemble(
     for (place, default) in missing {
         columns[*place] = Some(default.values(rows)?);
     }
-    let columns: Vec<ArrayRef> =
-        columns.into_iter().map(|c| c.ok_or_else(|| Error::internal("a column has no value"))).collect::<Result<_>>()?;
+    let columns: Vec<ArrayRef> = columns
+        .into_iter()
+        .map(|c| c.ok_or_else(|| Error::internal("a column has no value")))
+        .collect::<Result<_>>()?;
     let fields: Vec<_> = table.columns.iter().map(|c| c.sql_type.field(&c.name, true)).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &options)?)

@@ -70,13 +70,19 @@ impl WriteContext {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> T) -> Result<T> {
         let mut guard = self.transaction.lock();
         let transaction = guard.as_mut().ok_or_else(|| {
-            Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, "current transaction is aborted, commands ignored until end of transaction block")
+            Error::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
         })?;
         Ok(work(transaction))
     }
 
     /// Tries a write until no other transaction stands in its way.
-    pub(crate) async fn write<T>(&self, mut work: impl FnMut(&mut Transaction) -> Result<T, WriteError>) -> Result<T, WriteOrError> {
+    pub(crate) async fn write<T>(
+        &self,
+        mut work: impl FnMut(&mut Transaction) -> Result<T, WriteError>,
+    ) -> Result<T, WriteOrError> {
         loop {
             let (id, outcome) = self.with(|transaction| (transaction.id(), work(transaction)))?;
             match outcome {
@@ -105,10 +111,11 @@ impl WriteContext {
         }
         let search_path = Arc::clone(binder.info.statement().settings.search_path());
         loop {
-            let table = find_table(&self.with(|t| t.catalog())?, &search_path, &path).map_err(|e| not_writable(e, &path))?;
+            let table = find_table(self.with(|t| t.catalog())?.as_ref(), &search_path, &path)
+                .map_err(|e| not_writable(e, &path))?;
             self.lock(table.oid, LockMode::Shared).await?;
             // While we waited, the table may have been changed or dropped.
-            let now = find_table(&self.with(|t| t.catalog())?, &search_path, &path)?;
+            let now = find_table(self.with(|t| t.catalog())?.as_ref(), &search_path, &path)?;
             if Arc::ptr_eq(&table, &now) || table == now {
                 return Ok(now);
             }
@@ -213,13 +220,22 @@ impl<'a> WriteStatement<'a> {
     }
 
     /// Runs it.
-    pub(crate) async fn run(&self, context: &WriteContext, binder: &Binder, parameters: &Parameters) -> Result<Outcome> {
+    pub(crate) async fn run(
+        &self,
+        context: &WriteContext,
+        binder: &Binder,
+        parameters: &Parameters,
+    ) -> Result<Outcome> {
         let savepoint = context.with(|transaction| transaction.savepoint())?;
         loop {
             let attempt = match self {
                 WriteStatement::Insert(insert, with) => insert::run(context, binder, insert, *with, parameters).await,
-                WriteStatement::Update(update, with) => update::update(context, binder, update, *with, parameters).await,
-                WriteStatement::Delete(delete, with) => update::delete(context, binder, delete, *with, parameters).await,
+                WriteStatement::Update(update, with) => {
+                    update::update(context, binder, update, *with, parameters).await
+                }
+                WriteStatement::Delete(delete, with) => {
+                    update::delete(context, binder, delete, *with, parameters).await
+                }
             };
             match attempt {
                 Ok(written) => {
@@ -247,8 +263,12 @@ impl<'a> WriteStatement<'a> {
     ) -> Result<Option<ResultSchema>> {
         match self {
             WriteStatement::Insert(insert, with) => insert::describe(context, binder, insert, *with, parameters).await,
-            WriteStatement::Update(update, with) => update::describe_update(context, binder, update, *with, parameters).await,
-            WriteStatement::Delete(delete, with) => update::describe_delete(context, binder, delete, *with, parameters).await,
+            WriteStatement::Update(update, with) => {
+                update::describe_update(context, binder, update, *with, parameters).await
+            }
+            WriteStatement::Delete(delete, with) => {
+                update::describe_delete(context, binder, delete, *with, parameters).await
+            }
         }
     }
 }

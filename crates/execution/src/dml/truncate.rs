@@ -17,12 +17,15 @@ pub(crate) async fn truncate(context: &WriteContext, binder: &Binder, statement:
     let search_path = Arc::clone(binder.info.statement().settings.search_path());
     for target in &statement.table_names {
         let path = ObjectPath::from_ast(&target.name)?;
-        let found = find_table(&context.with(|t| t.catalog())?, &search_path, &path)?;
+        let found = find_table(context.with(|t| t.catalog())?.as_ref(), &search_path, &path)?;
         context.lock(found.oid, LockMode::Exclusive).await?;
         let catalog = context.with(|t: &mut Transaction| t.catalog())?;
         let table = find_table(&catalog, &search_path, &path)?;
         if table.oid != found.oid {
-            return Err(Error::new(SqlState::OBJECT_IN_USE, format!("relation \"{}\" was replaced meanwhile", path.name)));
+            return Err(Error::new(
+                SqlState::OBJECT_IN_USE,
+                format!("relation \"{}\" was replaced meanwhile", path.name),
+            ));
         }
         let mut emptied = (*table).clone();
         emptied.storage = context.database.allocate_storage();

@@ -304,10 +304,7 @@ async fn rewrite_update(
         }
         let value = if is_default(value) { default_of(column)? } else { value.clone() };
         if new.insert(place, value).is_some() {
-            return Err(Error::new(
-                SqlState::SYNTAX_ERROR,
-                format!("multiple assignments to same column \"{name}\""),
-            ));
+            return Err(Error::new(SqlState::SYNTAX_ERROR, format!("multiple assignments to same column \"{name}\"")));
         }
         Ok(())
     };
@@ -319,7 +316,9 @@ async fn rewrite_update(
                     set(name, value)?;
                 }
             }
-            (ast::AssignmentTarget::Tuple(names), ast::Expr::Nested(value)) if names.len() == 1 => set(&names[0], value)?,
+            (ast::AssignmentTarget::Tuple(names), ast::Expr::Nested(value)) if names.len() == 1 => {
+                set(&names[0], value)?
+            }
             (ast::AssignmentTarget::Tuple(_), ast::Expr::Tuple(_)) => {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values"));
             }
@@ -333,10 +332,11 @@ async fn rewrite_update(
     }
     let others = match &update.from {
         None => Vec::new(),
-        Some(ast::UpdateTableFromKind::AfterSet(tables) | ast::UpdateTableFromKind::BeforeSet(tables)) => tables.clone(),
+        Some(ast::UpdateTableFromKind::AfterSet(tables) | ast::UpdateTableFromKind::BeforeSet(tables)) => {
+            tables.clone()
+        }
     };
-    let parts =
-        Parts { with, others, selection: update.selection.as_ref(), returning: update.returning.as_deref() };
+    let parts = Parts { with, others, selection: update.selection.as_ref(), returning: update.returning.as_deref() };
     let new_values = table.columns.len();
     finish(table, alias, items, new_values, parts, &new)
 }
@@ -359,8 +359,7 @@ async fn rewrite_delete(
     let alias = alias.unwrap_or_else(|| table.name.clone());
     let items = vec![item(column_of(&alias, ADDRESS), 0)];
     let others = delete.using.clone().unwrap_or_default();
-    let parts =
-        Parts { with, others, selection: delete.selection.as_ref(), returning: delete.returning.as_deref() };
+    let parts = Parts { with, others, selection: delete.selection.as_ref(), returning: delete.returning.as_deref() };
     finish(table, alias, items, 0, parts, &HashMap::new())
 }
 
@@ -456,14 +455,15 @@ fn returning_items(
                 crate::binder::names::name_projection(&mut named);
                 let [named] = named;
                 items.push(match named {
-                    ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => ast::SelectItem::ExprWithAlias {
-                        alias: ident(&fold(&name)),
-                        expr: ast::Expr::Identifier(name),
-                    },
-                    ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => ast::SelectItem::ExprWithAlias {
-                        alias: ident(&parts.last().map(fold).unwrap_or_default()),
-                        expr: ast::Expr::CompoundIdentifier(parts),
-                    },
+                    ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => {
+                        ast::SelectItem::ExprWithAlias { alias: ident(&fold(&name)), expr: ast::Expr::Identifier(name) }
+                    }
+                    ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
+                        ast::SelectItem::ExprWithAlias {
+                            alias: ident(&parts.last().map(fold).unwrap_or_default()),
+                            expr: ast::Expr::CompoundIdentifier(parts),
+                        }
+                    }
                     other => other,
                 });
             }

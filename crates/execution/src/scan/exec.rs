@@ -328,9 +328,9 @@ impl ExecutionPlan for ScanExec {
         let mut answers = Vec::with_capacity(result.parent_filters.len());
         for parent in result.parent_filters {
             // The output's columns are the first of those read, in the same order, so that indices stay.
-            let known = parent.filter.exists(|e| {
-                Ok(e.downcast_ref::<Column>().is_some_and(|c| c.index() >= self.output.fields().len()))
-            })?;
+            let known = parent
+                .filter
+                .exists(|e| Ok(e.downcast_ref::<Column>().is_some_and(|c| c.index() >= self.output.fields().len())))?;
             if known {
                 answers.push(PushedDown::No);
                 continue;

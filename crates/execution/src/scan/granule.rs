@@ -217,7 +217,6 @@ fn scatter(outer: &BooleanBuffer, inner: &BooleanBuffer) -> BooleanBuffer {
     BooleanBuffer::new(bits.into(), 0, outer.len())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,8 @@ use arrow::datatypes::SchemaRef;
 use colonnade_storage::Scan;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
-use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
 use crate::error::Result;
@@ -64,7 +64,11 @@ pub(super) fn admitted(
     filter: &Arc<dyn PhysicalExpr>,
 ) -> Result<Option<Vec<bool>>> {
     let granules: usize = scan.units().iter().map(|unit| unit.granules).sum();
-    let Ok(predicate) = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(filter)) else { return Ok(None) };
+    let Ok(predicate) =
+        PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(filter))
+    else {
+        return Ok(None);
+    };
     if predicate.always_true() || granules == 0 {
         return Ok(None);
     }

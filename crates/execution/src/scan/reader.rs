@@ -208,7 +208,9 @@ impl Reader {
             let Some(batch) = reader.read(unit, granule)? else { continue };
             match &mut self.coalescer {
                 // Batches that are large enough go out as they are; small ones are put together.
-                Some(coalescer) if !self.work.limited && batch.num_rows() * 2 < self.batch_size && !batch.columns().is_empty() => {
+                Some(coalescer)
+                    if !self.work.limited && batch.num_rows() * 2 < self.batch_size && !batch.columns().is_empty() =>
+                {
                     coalescer.push_batch(batch)?;
                 }
                 _ => return Ok(self.deliver(batch)),
@@ -284,4 +286,3 @@ impl Reader {
         Ok(())
     }
 }
-
