@@ -42,7 +42,7 @@ fn segment(id: u64) -> SegmentEntry {
 }
 
 fn row(i: u64) -> (u64, Lsn, Vec<u8>) {
-    (i * 2, Lsn(10_000 - i), vec![i as u8; (i % 50) as usize])
+    (i * 2, Lsn(100_000 - i), vec![i as u8; (i % 50) as usize])
 }
 
 fn write(disk: &Arc<dyn Disk>, lsn: u64, rows: u64) -> CheckpointSummary {
