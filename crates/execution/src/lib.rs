@@ -13,10 +13,12 @@
 //! | `dml`, [`copy`] | Writing them. |
 //! | `ddl`, [`ddl_context`] | Changing the catalog. |
 //! | `functions`, `pg_catalog`, `information_schema`, `system_views` | What PostgreSQL has built in. |
+//! | [`bulk_load`] | Loading a table from batches, without SQL in between. |
 //! | [`outcome`], [`error`] | What a statement gives back. |
 
 mod binder;
 mod builtin;
+pub mod bulk_load;
 pub mod cancel;
 pub mod copy;
 mod datafusion_error;

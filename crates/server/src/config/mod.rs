@@ -163,13 +163,12 @@ impl Config {
             return Err(ConfigError("pg_listen and http_listen are both off: nothing to serve".to_owned()));
         }
         for (key, address) in [("pg_listen", self.pg_listen), ("http_listen", self.http_listen)] {
-            if let Some(address) = address {
-                if !address.ip().is_loopback() && self.password.is_none() {
-                    return Err(ConfigError(format!(
-                        "{key} {address} can be reached from other machines, so a password is required: set COLONNADE_PASSWORD \
-                         or --password-file, or listen on 127.0.0.1"
-                    )));
-                }
+            let Some(address) = address else { continue };
+            if !address.ip().is_loopback() && self.password.is_none() {
+                return Err(ConfigError(format!(
+                    "{key} {address} can be reached from other machines, so a password is required: set COLONNADE_PASSWORD \
+                     or --password-file, or listen on 127.0.0.1"
+                )));
             }
         }
         Ok(self)

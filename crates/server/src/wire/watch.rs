@@ -94,7 +94,7 @@ pub(super) async fn flush(output: &mut Output, phase: &mut watch::Receiver<Phase
 async fn ending(phase: &mut watch::Receiver<Phase>) {
     // The sender lives as long as the server does; without one, nobody will end anything.
     if phase.wait_for(|phase| *phase == Phase::Ending).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,0 +1,165 @@
+//! A few queries with their timings, and what to type next.
+
+use std::time::Instant;
+
+use arrow::record_batch::RecordBatch;
+use colonnade_execution::{Error, Outcome, ResultSchema, Session};
+use colonnade_types::{ColumnEncoder, DisplaySettings, Format};
+use futures::StreamExt;
+
+use crate::server::Server;
+
+/// Rows of a result that are shown.
+const ROWS_SHOWN: usize = 5;
+
+/// What is asked, and how.
+const QUERIES: &[(&str, &str)] = &[
+    (
+        "Pricing summary: one pass over nearly every line item (TPC-H query 1)",
+        "select l_returnflag, l_linestatus, sum(l_quantity) as quantity, sum(l_extendedprice * (1 - l_discount)) as revenue, \
+         avg(l_discount)::numeric(15,4) as discount, count(*) as items \
+         from lineitem where l_shipdate <= date '1998-09-02' group by l_returnflag, l_linestatus order by 1, 2",
+    ),
+    (
+        "Revenue of one week: the table is sorted by l_shipdate, so most of it is not read",
+        "select count(*) as items, sum(l_extendedprice * l_discount) as revenue from lineitem \
+         where l_shipdate >= date '1994-03-01' and l_shipdate < date '1994-03-08'",
+    ),
+    (
+        "Revenue by nation in Asia: a join of six tables (TPC-H query 5)",
+        "select n_name as nation, sum(l_extendedprice * (1 - l_discount)) as revenue \
+         from customer, orders, lineitem, supplier, nation, region \
+         where c_custkey = o_custkey and l_orderkey = o_orderkey and l_suppkey = s_suppkey and c_nationkey = s_nationkey \
+         and s_nationkey = n_nationkey and n_regionkey = r_regionkey and r_name = 'ASIA' \
+         and o_orderdate >= date '1994-01-01' and o_orderdate < date '1995-01-01' group by n_name order by revenue desc",
+    ),
+];
+
+/// Runs the queries and prints answers, timings and what was skipped.
+pub(super) async fn run(session: &mut Session) -> Result<(), Error> {
+    for (title, sql) in QUERIES {
+        println!("\n{title}\n");
+        for line in wrap(sql) {
+            println!("    {line}");
+        }
+        println!();
+        let started = Instant::now();
+        let (schema, batches) = collect(session, sql).await?;
+        let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+        print_rows(&schema, &batches, &session.display())?;
+        println!("  {milliseconds:.1} ms");
+        for line in pruning(session, sql).await? {
+            println!("  {line}");
+        }
+    }
+    Ok(())
+}
+
+async fn collect(session: &mut Session, sql: &str) -> Result<(ResultSchema, Vec<RecordBatch>), Error> {
+    let mut result = (ResultSchema { columns: Vec::new() }, Vec::new());
+    for statement in session.parse(sql)? {
+        if let Outcome::Rows(mut rows) = session.execute(&statement).await? {
+            result.0 = rows.schema.as_ref().clone();
+            while let Some(batch) = rows.batches.next().await.transpose()? {
+                result.1.push(batch);
+            }
+        }
+    }
+    session.finish(true).await?;
+    Ok(result)
+}
+
+/// The lines of EXPLAIN ANALYZE that say what was read and what was skipped.
+async fn pruning(session: &mut Session, sql: &str) -> Result<Vec<String>, Error> {
+    let (schema, batches) = collect(session, &format!("explain analyze {sql}")).await?;
+    let mut lines = Vec::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            lines.extend(texts(&schema, batch, row, &session.display())?.into_iter().filter(|line| {
+                let line = line.to_ascii_lowercase();
+                line.contains("granules") || line.contains("segments")
+            }));
+        }
+    }
+    Ok(lines.iter().map(|line| line.trim().to_owned()).collect())
+}
+
+fn texts(
+    schema: &ResultSchema,
+    batch: &RecordBatch,
+    row: usize,
+    display: &DisplaySettings,
+) -> Result<Vec<String>, Error> {
+    schema
+        .columns
+        .iter()
+        .zip(batch.columns())
+        .map(|(column, array)| {
+            let encoder = ColumnEncoder::new(&column.sql_type, array, Format::Text, display)?;
+            let mut text = Vec::new();
+            if !encoder.is_null(row) {
+                encoder.write(row, &mut text);
+            }
+            Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+        })
+        .collect()
+}
+
+fn print_rows(schema: &ResultSchema, batches: &[RecordBatch], display: &DisplaySettings) -> Result<(), Error> {
+    let mut table = vec![schema.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()];
+    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            if table.len() <= ROWS_SHOWN {
+                table.push(texts(schema, batch, row, display)?);
+            }
+        }
+    }
+    let widths: Vec<usize> = (0..schema.columns.len())
+        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in &table {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        println!("  {}", cells.join("  "));
+    }
+    if count > ROWS_SHOWN {
+        println!("  ... {} more rows", count - ROWS_SHOWN);
+    }
+    Ok(())
+}
+
+fn wrap(sql: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in sql.split_whitespace() {
+        if let Some(line) = lines.last_mut() {
+            if line.is_empty() {
+                line.push_str(word);
+            } else if line.len() + word.len() < 110 {
+                line.push(' ');
+                line.push_str(word);
+            } else {
+                lines.push(word.to_owned());
+            }
+        }
+    }
+    lines
+}
+
+/// Prints what to type next.
+pub(super) fn print_next(server: &Server) {
+    println!("\nServing. Try next, in another terminal:\n");
+    if let Some(address) = server.pg_address() {
+        println!("    psql -h {} -p {} -U colonnade", address.ip(), address.port());
+        println!("    colonnade=> \\dt+");
+        println!(
+            "    colonnade=> explain analyze select count(*) from lineitem where l_shipdate = date '1995-06-17';\n"
+        );
+    }
+    if let Some(address) = server.http_address() {
+        println!(
+            "    curl http://{address}/api/v1/query -d '{{\"sql\": \"select * from nation where n_name = $1\", \"parameters\": [\"JAPAN\"]}}'"
+        );
+        println!("    curl http://{address}/metrics\n");
+    }
+    println!("Ctrl-C ends the server; the data stays.");
+}
