@@ -147,7 +147,7 @@ impl Inner {
         if !ready.is_empty() {
             self.apply(ready);
         }
-        if self.log.lock().failed.is_some() {
+        if self.wal.failure().is_some() {
             self.drop_queue();
         }
         worked

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::commit::LogState;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{MaintenanceError, OpenError, SequenceError};
+use crate::flush::Extent;
 use crate::locks::Locks;
 use crate::maintenance::MaintenanceReport;
 use crate::options::StorageOptions;
@@ -246,7 +247,7 @@ impl Inner {
         let over =
             |times: u64| rows >= times * self.options.tail_rows_max || bytes >= times * self.options.tail_bytes_max;
         if over(4) {
-            if let Err(error) = self.flush(data, false) {
+            if let Err(error) = self.flush(data, Extent::Closed) {
                 tracing::warn!(%error, storage = data.storage.0, "flush failed; the tail grows on");
             }
         } else if over(1) {
@@ -319,7 +320,7 @@ impl Database {
     /// [`MaintenanceError`].
     pub fn flush_table(&self, storage: StorageId) -> Result<u64, MaintenanceError> {
         let data = self.inner.version.load().tables.get(&storage).map(|version| Arc::clone(&version.data));
-        data.map_or(Ok(0), |data| self.inner.flush(&data, true))
+        data.map_or(Ok(0), |data| self.inner.flush(&data, Extent::All))
     }
 
     /// Takes a checkpoint now.

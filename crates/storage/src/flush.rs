@@ -34,6 +34,20 @@ use crate::stamp::{Stamp, StampState};
 use crate::table::{LatchGuard, TableData};
 use crate::tail::{CHUNK_ROWS_FIRST, Chunk, Moved};
 
+/// How much of a tail is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The chunks of which no snapshot sees a row any more: they go without a segment.
+    Dead,
+    /// The closed chunks.
+    Closed,
+    /// The open chunk too, which is closed for it.
+    All,
+}
+
+/// Rows of dead chunks that are worth a record.
+const DEAD_ROWS_MIN: usize = 8_192;
+
 /// What a flush moves.
 struct Plan {
     chunks: Vec<Arc<Chunk>>,
@@ -52,13 +66,12 @@ struct Built {
 }
 
 impl Inner {
-    /// Flushes the resolved beginning of a tail; returns the rows that left the tail. With `all`, the open chunk is closed and
-    /// goes too. Does nothing while another flush of the table runs.
-    pub(crate) fn flush(&self, data: &Arc<TableData>, all: bool) -> Result<u64, MaintenanceError> {
+    /// Flushes the resolved beginning of a tail; returns the rows that left the tail. Does nothing while another flush of the table runs.
+    pub(crate) fn flush(&self, data: &Arc<TableData>, extent: Extent) -> Result<u64, MaintenanceError> {
         let Some(_one) = data.flushing.try_lock() else { return Ok(0) };
         let version = self.version.load_full();
         let Some(table) = table_of(&version.catalog, data.storage) else { return Ok(0) };
-        let plan = self.plan(data, all);
+        let plan = self.plan(data, extent);
         if plan.chunks.is_empty() {
             return Ok(0);
         }
@@ -69,11 +82,11 @@ impl Inner {
         Ok(moved)
     }
 
-    fn plan(&self, data: &TableData, all: bool) -> Plan {
+    fn plan(&self, data: &TableData, extent: Extent) -> Plan {
         let oldest = self.oldest_snapshot();
         let chunks = {
             let mut latched = data.latch.lock();
-            if all {
+            if extent == Extent::All {
                 close_last(&mut latched);
             }
             latched.chunks.clone()
@@ -84,12 +97,15 @@ impl Inner {
                 break;
             }
             let Some(kept) = kept_rows(&chunk, oldest) else { break };
+            if extent == Extent::Dead && !kept.is_empty() {
+                break;
+            }
             plan.rows += kept.len();
             plan.kept.push(kept);
             plan.chunks.push(chunk);
         }
-        if plan.chunks.iter().all(|chunk| chunk.len() == 0) {
-            // An empty beginning alone is not worth a record.
+        let rows: usize = plan.chunks.iter().map(|chunk| chunk.len()).sum();
+        if rows == 0 || (extent == Extent::Dead && rows < DEAD_ROWS_MIN) {
             plan.chunks.clear();
         }
         plan

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 
 use crate::database::Inner;
 use crate::error::MaintenanceError;
+use crate::flush::Extent;
 use crate::segment::{SEGMENT_DIR, segment_path};
 use crate::table::{DatabaseVersion, TableVersion};
-use crate::tail;
+use crate::tail::{self, CHUNK_ROWS};
 
 /// What a step of maintenance did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,9 +45,10 @@ impl Inner {
             seal_closed(table)?;
         }
         for table in version.tables.values() {
-            if let Some(all) = self.flush_due(table) {
-                report.flushed_rows += self.flush(&table.data, all)?;
-                if report.flushed_rows > 0 {
+            if let Some(extent) = self.flush_due(table) {
+                report.flushed_rows += self.flush(&table.data, extent)?;
+                // Dropping dead chunks costs next to nothing.
+                if report.flushed_rows > 0 && extent != Extent::Dead {
                     report.more = true;
                     return Ok(report);
                 }
@@ -63,24 +65,25 @@ impl Inner {
         Ok(report)
     }
 
-    /// Whether a tail is to be flushed: `Some(true)` with its open chunk.
-    fn flush_due(&self, table: &TableVersion) -> Option<bool> {
+    /// Whether and how far a tail is to be flushed.
+    fn flush_due(&self, table: &TableVersion) -> Option<Extent> {
         let options = &self.options;
         let (rows, bytes) = table.data.tail_size();
         if rows == 0 {
             return None;
         }
         if bytes >= options.tail_bytes_max {
-            return Some(true);
+            return Some(Extent::All);
         }
         if rows >= options.tail_rows_max {
-            return Some(false);
+            return Some(Extent::Closed);
         }
         let idle = self.now_ms().saturating_sub(table.data.last_write_ms()) >= options.flush_idle_ms;
         if idle && rows >= options.flush_idle_rows_min {
-            return Some(true);
+            return Some(Extent::All);
         }
-        None
+        // Rows that are updated again and again leave nothing but dead versions behind.
+        (rows >= CHUNK_ROWS as u64).then_some(Extent::Dead)
     }
 
     /// Folds what every snapshot sees deleted.

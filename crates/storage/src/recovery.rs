@@ -27,7 +27,7 @@ use crate::sequences::Sequences;
 use crate::stamp::Stamp;
 use crate::table::{DatabaseVersion, TableData, TableVersion};
 use crate::tail::{CHUNK_ROWS, Chunk};
-use crate::wal::{Wal, WalError, WalOptions};
+use crate::wal::{Wal, WalError, WalOptions, holds_records};
 
 /// The directory of log files.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -116,10 +116,15 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: &StorageOptions) -> Result<R
 
 /// Makes an empty database: a log, and a checkpoint, without which it is begun anew the next time.
 fn begin(disk: &Arc<dyn Disk>, options: WalOptions) -> Result<(State, Wal), OpenError> {
-    for name in disk.list(SEGMENT_DIR)? {
-        // Segments without a checkpoint: the files of some other database, or what is left of one.
+    // The first checkpoint is durable before anything else is written: these are left of a database that has lost it.
+    if let Some(name) = disk.list(SEGMENT_DIR)?.first() {
         return Err(OpenError::Corrupt(format!(
             "{CHECKPOINT_DIR}: no checkpoint is there, but {SEGMENT_DIR}/{name} is"
+        )));
+    }
+    if holds_records(disk.as_ref(), WAL_DIR)? {
+        return Err(OpenError::Corrupt(format!(
+            "{CHECKPOINT_DIR}: no checkpoint is there, but {WAL_DIR} holds records"
         )));
     }
     let wal = Wal::create(Arc::clone(disk), WAL_DIR, Lsn(0), options)?;
@@ -221,13 +226,13 @@ impl State {
                     layout = Arc::new(read.map_err(|error| corrupt(error.to_string()))?);
                 }
             }
+            if let CheckpointItem::Sequences(sequences) = item {
+                state.sequences.extend(sequences);
+                continue;
+            }
             let table = state.tables.entry(storage).or_default();
             match item {
-                CheckpointItem::Sequences(sequences) => {
-                    state.sequences.extend(sequences);
-                    // It comes before every body of rows.
-                    state.tables.clear();
-                }
+                CheckpointItem::Sequences(_) => {}
                 CheckpointItem::Storage(section) => table.next_row_id = section.next_row,
                 CheckpointItem::Segments(entries) => {
                     let segment = |entry| SegmentState { entry, deletes: Deletes::default() };
