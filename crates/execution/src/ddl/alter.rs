@@ -674,7 +674,7 @@ async fn finish(context: &mut DdlContext<'_>, mut change: Change) -> Result<()> 
         if let Some(check) = change.new.checks.iter().find(|check| check.oid == *oid)
             && !rows::is_empty(context, &change.new)?
         {
-            rows::check_rows(&check.name, &change.new.name)?;
+            rows::check_rows(context, &change.new, check)?;
         }
     }
     context.transaction.edit_catalog(CatalogEdit::PutRelation(Relation::Table(Arc::new(change.new.clone()))))?;

@@ -44,10 +44,7 @@ pub(super) fn missing(column: &str, table: &str) -> Error {
 /// # Errors
 /// 42704 for a type that does not exist, 22023 for a modifier out of range.
 pub(super) fn data_type(data_type: &DataType) -> Result<SqlType> {
-    let text = data_type.to_string();
-    SqlType::parse(&text).ok_or_else(|| {
-        Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", text.to_lowercase()))
-    })
+    crate::binder::types::sql_type_of(data_type)
 }
 
 /// The integer type behind `serial` and its like.

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use colonnade_types::{ColumnId, Oid, TableDefinition};
+use colonnade_types::sql_type::RegKind;
+use colonnade_types::{ColumnId, Oid, SqlType, TableDefinition};
 use sqlparser::ast::{self, Expr, Visit, VisitMut, Visitor, VisitorMut};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -68,7 +69,12 @@ pub(crate) fn stored(expr: &Expr, resolve: impl Fn(&ObjectPath) -> Result<Oid>) 
     }
     impl<F: Fn(&ObjectPath) -> Result<Oid>> VisitorMut for Names<F> {
         type Break = crate::error::Error;
-        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+            if let Expr::Cast { data_type, .. } = expr
+                && let Ok(sql_type) = crate::binder::types::sql_type_of(data_type)
+            {
+                *data_type = data_type_of(&sql_type);
+            }
             let Expr::Function(function) = expr else {
                 return ControlFlow::Continue(());
             };
@@ -95,9 +101,13 @@ pub(crate) fn stored(expr: &Expr, resolve: impl Fn(&ObjectPath) -> Result<Oid>) 
             let oid = ObjectPath::parse(&literal).and_then(|path| (self.resolve)(&path));
             match oid {
                 Ok(oid) => {
-                    if let Some(text) = parse(&format!("'{oid}'::regclass")) {
-                        *argument = text;
-                    }
+                    *argument = Expr::Cast {
+                        kind: ast::CastKind::DoubleColon,
+                        expr: Box::new(Expr::Value(ast::Value::SingleQuotedString(oid.to_string()).into())),
+                        data_type: data_type_of(&SqlType::Reg(RegKind::Class)),
+                        array: false,
+                        format: None,
+                    };
                     ControlFlow::Continue(())
                 }
                 Err(error) => ControlFlow::Break(error),
@@ -109,6 +119,11 @@ pub(crate) fn stored(expr: &Expr, resolve: impl Fn(&ObjectPath) -> Result<Oid>) 
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(expr.to_string()),
     }
+}
+
+/// A type in parsed SQL, by the name that `format_type` gives it.
+fn data_type_of(sql_type: &SqlType) -> ast::DataType {
+    ast::DataType::Custom(ast::ObjectName::from(vec![ast::Ident::new(sql_type.to_string())]), Vec::new())
 }
 
 fn string_literal(expr: &Expr) -> Option<String> {

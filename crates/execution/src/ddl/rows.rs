@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter;
 use arrow::datatypes::Schema;
 use colonnade_storage::Visibility;
-use colonnade_types::{ColumnDefinition, SqlState, TableDefinition};
+use colonnade_types::{CheckConstraint, ColumnDefinition, SqlState, TableDefinition};
 
+use crate::binder::Binder;
 use crate::ddl_context::DdlContext;
 use crate::error::{Error, Result};
 
@@ -99,7 +100,25 @@ pub(super) fn rewrite(
     Ok(())
 }
 
-/// Checks existing rows against a new CHECK.
-pub(super) fn check_rows(check: &str, table: &str) -> Result<()> {
-    Err(Error::unsupported(format!("adding check constraint \"{check}\" to relation \"{table}\", which has rows,")))
+/// Refuses rows that a new CHECK does not admit; NULL passes.
+pub(super) fn check_rows(context: &mut DdlContext<'_>, table: &TableDefinition, check: &CheckConstraint) -> Result<()> {
+    let schema = Binder::table_schema(table)?;
+    let expr = crate::parser::parse_expression(&check.expression)?;
+    let scope = context.binder.scope(context.transaction.catalog(), None);
+    let expr = context.binder.expression(expr, &schema, scope)?;
+    let physical = context.binder.state.create_physical_expr(expr, &schema)?;
+    let columns: Vec<&ColumnDefinition> = table.columns.iter().collect();
+    for_each(context, table, &columns, |batch| {
+        let result = physical.evaluate(batch)?.into_array(batch.num_rows())?;
+        let result = result.as_boolean();
+        if (0..result.len()).any(|row| result.is_valid(row) && !result.value(row)) {
+            return Err(Error::new(
+                SqlState::CHECK_VIOLATION,
+                format!("check constraint \"{}\" of relation \"{}\" is violated by some row", check.name, table.name),
+            )
+            .with_table(&table.name)
+            .with_constraint(&check.name));
+        }
+        Ok(())
+    })
 }
