@@ -36,6 +36,7 @@ pub mod outcome;
 mod parser;
 pub mod pg_catalog;
 mod planner;
+mod rewrite;
 mod scan;
 pub mod session;
 pub mod session_info;

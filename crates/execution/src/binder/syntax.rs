@@ -25,6 +25,7 @@ pub(crate) enum Parameters {
 
 /// Rewrites a statement, a query or an expression in place.
 pub(crate) fn rewrite<T: ast::VisitMut>(node: &mut T, parameters: &Parameters) -> Result<()> {
+    crate::rewrite::rewrite(node);
     let mut rewriter = Rewriter { parameters };
     match node.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),

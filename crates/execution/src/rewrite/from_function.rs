@@ -1,0 +1,22 @@
+//! Functions in FROM: the schema `pg_catalog` is taken off, and a lone alias names the column too, as in PostgreSQL.
+
+use sqlparser::ast::{TableAliasColumnDef, TableFactor};
+
+/// Rewrites a table factor that calls a function.
+pub(super) fn rewrite(factor: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: Some(_), .. } = factor else {
+        return;
+    };
+    let of_catalog = |part: &sqlparser::ast::ObjectNamePart| {
+        part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
+    };
+    if name.0.len() == 2 && name.0.first().is_some_and(of_catalog) {
+        name.0.remove(0);
+    }
+    let scalar = name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| {
+        matches!(ident.value.to_ascii_lowercase().as_str(), "generate_series" | "unnest" | "generate_subscripts")
+    });
+    if let Some(alias) = alias.as_mut().filter(|alias| scalar && alias.columns.is_empty()) {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}

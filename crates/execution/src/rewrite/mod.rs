@@ -1,0 +1,80 @@
+//! Constructs of PostgreSQL that DataFusion does not plan, written with those that it does, before names are bound.
+//!
+//! | module | construct |
+//! |---|---|
+//! | [`array_subquery`] | `ARRAY(SELECT ...)` |
+//! | [`lateral`] | `LATERAL (SELECT expression)`, a subquery without FROM |
+//! | [`from_function`] | `pg_catalog.generate_series(...)` in FROM |
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
+
+mod array_subquery;
+mod from_function;
+mod lateral;
+
+/// Rewrites a statement, a query or an expression in place.
+pub(crate) fn rewrite<T: VisitMut>(node: &mut T) {
+    let _ = node.visit(&mut Rewriter);
+}
+
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let sqlparser::ast::SetExpr::Select(select) = query.body.as_mut() {
+            let select: &mut Select = select;
+            lateral::inline(select, query.order_by.as_mut());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        from_function::rewrite(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        array_subquery::rewrite(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::dialect::PostgreSqlDialect;
+    use sqlparser::parser::Parser;
+
+    fn rewritten(sql: &str) -> String {
+        let mut query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap().parse_query().unwrap();
+        super::rewrite(query.as_mut());
+        query.to_string()
+    }
+
+    #[test]
+    fn an_array_of_a_subquery_is_an_aggregate() {
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT b.name FROM b WHERE b.id = r.id ORDER BY 1) FROM r"),
+            "SELECT (SELECT array_agg(item ORDER BY item) FROM (SELECT b.name AS item FROM b WHERE b.id = r.id) AS array_subquery) FROM r"
+        );
+    }
+
+    #[test]
+    fn a_lateral_expression_is_put_where_it_is_named() {
+        assert_eq!(
+            rewritten("SELECT o.n FROM t CROSS JOIN LATERAL (SELECT t.a + 1) AS o(n) WHERE o.n > 2 ORDER BY o.n"),
+            "SELECT (t.a + 1) AS n FROM t WHERE (t.a + 1) > 2 ORDER BY (t.a + 1)"
+        );
+    }
+
+    #[test]
+    fn a_function_in_from_loses_its_schema_and_gives_its_column_its_alias() {
+        assert_eq!(
+            rewritten("SELECT s FROM pg_catalog.generate_series(0, 3) s"),
+            "SELECT s FROM generate_series(0, 3) AS s (s)"
+        );
+    }
+}
