@@ -421,7 +421,10 @@ impl Settings {
             ..DisplaySettings::default()
         };
         let path = split_identifiers(&text("search_path"), ',').unwrap_or_default();
-        let path = path.into_iter().map(|name| if name == "$user" { self.user.to_string() } else { name }).collect();
+        // The schema `colonnade` is the system's, not the home of the role of the same name.
+        let home = (&*self.user != "colonnade").then(|| self.user.to_string());
+        let path =
+            path.into_iter().filter_map(|name| if name == "$user" { home.clone() } else { Some(name) }).collect();
         let (statement_timeout, lock_timeout) = (milliseconds("statement_timeout"), milliseconds("lock_timeout"));
         self.display = display;
         self.search_path = Arc::new(path);

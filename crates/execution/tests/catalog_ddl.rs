@@ -15,7 +15,10 @@ async fn errors_have_postgresql_texts() {
         ("CREATE TABLE x (a int, a int)", "42701 column \"a\" specified more than once"),
         ("CREATE TABLE x (a nothing)", "42704 type \"nothing\" does not exist"),
         ("CREATE TABLE x (a int, PRIMARY KEY (z))", "42703 column \"z\" named in key does not exist"),
-        ("CREATE TABLE x (a int PRIMARY KEY, b int PRIMARY KEY)", "42P16 multiple primary keys for table \"x\" are not allowed"),
+        (
+            "CREATE TABLE x (a int PRIMARY KEY, b int PRIMARY KEY)",
+            "42P16 multiple primary keys for table \"x\" are not allowed",
+        ),
         ("CREATE TABLE nowhere.x (a int)", "3F000 schema \"nowhere\" does not exist"),
         ("CREATE TABLE x (a int CHECK (a + 1))", "42804 argument of CHECK must be type boolean, not type integer"),
         (
@@ -25,10 +28,7 @@ async fn errors_have_postgresql_texts() {
         ("DROP TABLE nothing", "42P01 table \"nothing\" does not exist"),
         ("DROP TABLE v", "42809 \"v\" is not a table"),
         ("DROP VIEW t", "42809 \"t\" is not a view"),
-        (
-            "DROP TABLE t",
-            "2BP01 cannot drop table t because other objects depend on it (view v depends on table t)",
-        ),
+        ("DROP TABLE t", "2BP01 cannot drop table t because other objects depend on it (view v depends on table t)"),
         (
             "ALTER TABLE t DROP COLUMN b",
             "2BP01 cannot drop column b of table t because other objects depend on it (view v depends on column b of table t)",
@@ -37,7 +37,10 @@ async fn errors_have_postgresql_texts() {
         ("ALTER TABLE t DROP CONSTRAINT z", "42704 constraint \"z\" of relation \"t\" does not exist"),
         ("ALTER TABLE t ALTER COLUMN a DROP NOT NULL", "42P16 column \"a\" is in a primary key"),
         ("CREATE SEQUENCE q INCREMENT 0", "22023 INCREMENT must not be zero"),
-        ("CREATE SCHEMA pg_x", "42939 unacceptable schema name \"pg_x\" (The prefix \"pg_\" is reserved for system schemas.)"),
+        (
+            "CREATE SCHEMA pg_x",
+            "42939 unacceptable schema name \"pg_x\" (The prefix \"pg_\" is reserved for system schemas.)",
+        ),
         ("DROP SCHEMA nowhere", "3F000 schema \"nowhere\" does not exist"),
         ("COMMENT ON TABLE nothing IS 'x'", "42P01 relation \"nothing\" does not exist"),
         ("SELECT currval('s')", "55000 currval of sequence \"s\" is not yet defined in this session"),
@@ -78,7 +81,11 @@ async fn names_that_nobody_gave_are_postgresql_s() {
         .run("CREATE TABLE t (id serial PRIMARY KEY, a int UNIQUE, b int CHECK (b > 0), c int, UNIQUE (a, c), CHECK (b > c), CHECK (c > 1))")
         .await;
     assert_eq!(
-        harness.rows("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass ORDER BY 1").await,
+        harness
+            .rows(
+                "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass ORDER BY 1"
+            )
+            .await,
         [
             "t_a_c_key|UNIQUE (a, c)",
             "t_a_key|UNIQUE (a)",
@@ -100,7 +107,9 @@ async fn names_that_nobody_gave_are_postgresql_s() {
 async fn views_follow_their_tables() {
     let mut harness = Harness::new();
     harness.run("CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 2); CREATE VIEW v AS SELECT * FROM t WHERE t.a > 0").await;
-    harness.run("ALTER TABLE t ADD COLUMN c int; ALTER TABLE t RENAME TO u; CREATE SCHEMA x; ALTER TABLE u SET SCHEMA x").await;
+    harness
+        .run("ALTER TABLE t ADD COLUMN c int; ALTER TABLE t RENAME TO u; CREATE SCHEMA x; ALTER TABLE u SET SCHEMA x")
+        .await;
     assert_eq!(harness.rows("SELECT * FROM v").await, ["1|2"]);
     harness.run("DROP TABLE x.u CASCADE").await;
     assert_eq!(harness.notices(), ["drop cascades to view v"]);
@@ -112,7 +121,12 @@ async fn ddl_is_rolled_back_with_its_transaction() {
     let mut harness = Harness::new();
     harness.run("BEGIN; CREATE TABLE t (a serial); INSERT INTO t VALUES (DEFAULT); ROLLBACK").await;
     assert_eq!(harness.error("SELECT * FROM t").await, "42P01 relation \"t\" does not exist");
-    assert_eq!(harness.rows("SELECT count(*) FROM pg_class WHERE relname LIKE 't%' AND relkind IN ('r', 'S') AND oid > 16383").await, ["0"]);
+    assert_eq!(
+        harness
+            .rows("SELECT count(*) FROM pg_class WHERE relname LIKE 't%' AND relkind IN ('r', 'S') AND oid > 16383")
+            .await,
+        ["0"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +139,10 @@ async fn functions_answer_as_postgresql_does() {
         ("SELECT 'pg_class'::regclass::oid, 1259::regclass, 's'::regclass::text", "1259|pg_class|s"),
         ("SELECT 'int'::regtype, format_type(1043, 14), pg_typeof(1)", "integer|character varying(10)|integer"),
         ("SELECT quote_ident('A b'), quote_literal('it''s'), format('%I=%L', 'a', 1)", "\"A b\"|'it''s'|a='1'"),
-        ("SELECT to_char(timestamp '2024-03-05 14:07:09', 'YYYY-MM-DD HH12:MI:SS pm Mon FMDay')", "2024-03-05 02:07:09 pm Mar Tuesday"),
+        (
+            "SELECT to_char(timestamp '2024-03-05 14:07:09', 'YYYY-MM-DD HH12:MI:SS pm Mon FMDay')",
+            "2024-03-05 02:07:09 pm Mar Tuesday",
+        ),
         ("SELECT to_char(1234.5, 'FM9,999.00'), to_char(12, '0000')", "1,234.50| 0012"),
         ("SELECT mod(7, -2), mod(-7, 2)", "1|-1"),
         ("SELECT age(timestamp '2001-04-10', timestamp '1957-06-13')", "43 years 9 mons 27 days"),

@@ -24,6 +24,7 @@ mod reg;
 mod sequence;
 mod series;
 mod session;
+mod single;
 mod size;
 mod sleep;
 mod text;
@@ -59,6 +60,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     }
     let mut udfs: Vec<_> = sets.into_values().map(|overloads| FunctionSet::new(overloads).into_udf()).collect();
     udfs.push(sleep::udf());
+    udfs.push(single::single_item());
     udfs
 }
 
@@ -76,6 +78,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> DataFusionResult<()> {
     for udf in scalar_functions() {
         registry.register_udf(udf)?;
     }
+    registry.register_udaf(single::first_two())?;
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 //! An empty subquery gives NULL where PostgreSQL gives `{}`.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, TableFactor, Value,
+    Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind,
+    Query, SelectItem, SetExpr, TableFactor, Value,
 };
 
 use crate::ddl::expression::parse_query;
@@ -35,44 +35,62 @@ fn aggregate(inner: &mut Query) -> Option<Expr> {
         SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => value.clone(),
         _ => return None,
     };
-    *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::new("item") };
-    let mut clauses = Vec::new();
-    let mut kept = None;
-    if let Some(order_by) = order_by {
-        match &order_by.kind {
-            OrderByKind::Expressions(keys) if keys.iter().all(|key| names_item(key, &value)) => {
-                let keys =
-                    keys.iter().map(|key| OrderByExpr { expr: Expr::Identifier(Ident::new("item")), ..key.clone() });
-                clauses.push(FunctionArgumentClause::OrderBy(keys.collect()));
-            }
-            _ => kept = Some(order_by),
-        }
+    // Where nothing but rows is taken from the subquery, it can aggregate itself.
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    let plain = !grouped && select.having.is_none() && select.distinct.is_none() && inner.limit_clause.is_none();
+    if plain && let Some(keys) = keys_of(order_by.as_ref(), &value) {
+        *item = SelectItem::UnnamedExpr(array_agg(value, keys));
+        return Some(Expr::Subquery(Box::new(inner.clone())));
     }
-    inner.order_by = kept;
+    *item = SelectItem::ExprWithAlias { expr: value.clone(), alias: Ident::new("item") };
+    let named = Expr::Identifier(Ident::new("item"));
+    let sorts_by_item = order_by.as_ref().is_some_and(|order_by| match &order_by.kind {
+        OrderByKind::Expressions(keys) => keys.iter().all(|key| names_item(key, &value)),
+        OrderByKind::All(_) => false,
+    });
+    let keys = if sorts_by_item { keys_of(order_by.as_ref(), &named).unwrap_or_default() } else { Vec::new() };
+    inner.order_by = order_by;
     // The outer query is parsed from text, and then given the inner one and the order.
     let mut outer = parse_query("SELECT array_agg(item) FROM (SELECT 1) AS array_subquery")?;
     let SetExpr::Select(outer_select) = outer.body.as_mut() else { return None };
     if let Some(TableFactor::Derived { subquery, .. }) = outer_select.from.first_mut().map(|from| &mut from.relation) {
         *subquery = Box::new(inner.clone());
     }
-    let item = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(Ident::new("item"))));
-    outer_select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("array_agg")]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args: vec![item], clauses }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }))];
+    outer_select.projection = vec![SelectItem::UnnamedExpr(array_agg(named, keys))];
     Some(Expr::Subquery(outer))
+}
+
+/// The keys of ORDER BY, with an ordinal replaced by the value.
+fn keys_of(order_by: Option<&OrderBy>, value: &Expr) -> Option<Vec<OrderByExpr>> {
+    let Some(order_by) = order_by else {
+        return Some(Vec::new());
+    };
+    let OrderByKind::Expressions(keys) = &order_by.kind else {
+        return None;
+    };
+    let keys = keys.iter().map(|key| {
+        let expr = if is_ordinal(&key.expr) { value.clone() } else { key.expr.clone() };
+        OrderByExpr { expr, ..key.clone() }
+    });
+    Some(keys.collect())
+}
+
+fn array_agg(value: Expr, keys: Vec<OrderByExpr>) -> Expr {
+    let mut call = super::call("array_agg", value);
+    if let Expr::Function(function) = &mut call
+        && let FunctionArguments::List(list) = &mut function.args
+        && !keys.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(keys));
+    }
+    call
+}
+
+fn is_ordinal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(number) if matches!(&number.value, Value::Number(text, _) if text.to_string() == "1"))
 }
 
 /// Whether an ORDER BY key is the one column of the subquery.
 fn names_item(key: &OrderByExpr, value: &Expr) -> bool {
-    match &key.expr {
-        Expr::Value(number) => matches!(&number.value, Value::Number(text, _) if text.to_string() == "1"),
-        other => other == value,
-    }
+    is_ordinal(&key.expr) || key.expr == *value
 }

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | [`array_subquery`] | `ARRAY(SELECT ...)` |
 //! | [`lateral`] | `LATERAL (SELECT expression)`, a subquery without FROM |
+//! | [`scalar_subquery`] | `(SELECT x ...)` that depends on the row outside |
 //! | [`from_function`] | `pg_catalog.generate_series(...)` in FROM |
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
+    Select, TableFactor, VisitMut, VisitorMut,
+};
 
 mod array_subquery;
 mod from_function;
 mod lateral;
+mod scalar_subquery;
 
 /// Rewrites a statement, a query or an expression in place.
 pub(crate) fn rewrite<T: VisitMut>(node: &mut T) {
@@ -41,6 +46,29 @@ impl VisitorMut for Rewriter {
         array_subquery::rewrite(expr);
         ControlFlow::Continue(())
     }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        scalar_subquery::rewrite(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// A call of a function with one argument.
+fn call(name: &str, argument: Expr) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -58,8 +86,22 @@ mod tests {
     fn an_array_of_a_subquery_is_an_aggregate() {
         assert_eq!(
             rewritten("SELECT ARRAY(SELECT b.name FROM b WHERE b.id = r.id ORDER BY 1) FROM r"),
-            "SELECT (SELECT array_agg(item ORDER BY item) FROM (SELECT b.name AS item FROM b WHERE b.id = r.id) AS array_subquery) FROM r"
+            "SELECT (SELECT array_agg(b.name ORDER BY b.name) FROM b WHERE b.id = r.id) FROM r"
         );
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT DISTINCT b.name FROM b) FROM r"),
+            "SELECT (SELECT array_agg(item) FROM (SELECT DISTINCT b.name AS item FROM b) AS array_subquery) FROM r"
+        );
+    }
+
+    #[test]
+    fn a_scalar_subquery_that_may_give_several_rows_is_an_aggregate() {
+        assert_eq!(
+            rewritten("SELECT (SELECT b.x FROM b WHERE b.k = a.k) FROM a"),
+            "SELECT single_item((SELECT first_two(b.x) AS x FROM b WHERE b.k = a.k)) FROM a"
+        );
+        let untouched = "SELECT (SELECT max(b.x) FROM b WHERE b.k = a.k) FROM a";
+        assert_eq!(rewritten(untouched), untouched);
     }
 
     #[test]

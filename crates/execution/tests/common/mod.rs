@@ -25,8 +25,7 @@ impl Harness {
     pub fn new() -> Harness {
         let directory = tempfile::tempdir().unwrap();
         let disk = FileDisk::open(directory.path()).unwrap();
-        let database =
-            Database::open(Arc::new(disk), Arc::new(SystemClock::new()), StorageOptions::default()).unwrap();
+        let database = Database::open(Arc::new(disk), Arc::new(SystemClock::new()), StorageOptions::default()).unwrap();
         let log = database.clone();
         let writer = std::thread::spawn(move || log.run_log_writer());
         let engine = Engine::new(database.clone(), EngineOptions::default()).unwrap();
