@@ -80,7 +80,7 @@ impl BulkWriter {
         while done < rows.num_rows() {
             let count = (rows.num_rows() - done).min(rows_max - self.buffered_rows);
             let part = rows.slice(done, count);
-            self.buffered_bytes += part.columns().iter().map(|column| value_bytes(column)).sum::<usize>();
+            self.buffered_bytes += part.columns().iter().map(value_bytes).sum::<usize>();
             self.buffered_rows += count;
             self.buffer.push(part);
             done += count;
@@ -101,21 +101,24 @@ impl BulkWriter {
         let mut batches = std::mem::take(&mut self.buffer);
         let rows = std::mem::take(&mut self.buffered_rows);
         self.buffered_bytes = 0;
-        let column = |batches: &[RecordBatch], index: usize| -> Result<ArrayRef, segment_file::SegmentFileError> {
-            let parts: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(index))).collect();
-            segment_file::joined(&parts)
-        };
+        let parts =
+            |index: usize| -> Vec<ArrayRef> { batches.iter().map(|batch| Arc::clone(batch.column(index))).collect() };
         let keys = segment_file::sort_columns(&self.table)
             .iter()
             .filter_map(|id| self.table.column_index(*id))
-            .map(|index| column(&batches, index))
+            .map(|index| segment_file::joined(&parts(index)))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(order) = segment_file::order(&keys) {
-            drop(keys);
-            let sorted = (0..self.specs.len())
-                .map(|index| segment_file::picked(&column(&batches, index)?, &order))
+        let order = segment_file::order(&keys);
+        drop(keys);
+        if let Some(order) = order {
+            // Column by column, so that rows are held twice in one column only.
+            let columns: Vec<Vec<ArrayRef>> = (0..self.specs.len()).map(parts).collect();
+            batches.clear();
+            let sorted = columns
+                .into_iter()
+                .map(|parts| segment_file::picked(&segment_file::joined(&parts)?, &order))
                 .collect::<Result<Vec<_>, _>>()?;
-            batches = vec![segment_file::batch(sorted)?];
+            batches.push(segment_file::batch(sorted)?);
         }
         let entry = segment_file::write(
             self.inner.store.disk.as_ref(),

@@ -173,14 +173,14 @@ impl Inner {
         self.version.store(Arc::new(next));
         for (lsn, work) in ready {
             if let Work::Commit(ending) = work {
-                self.end(ending, Ok(lsn));
+                self.end(&ending, Ok(lsn));
             }
         }
         self.request_maintenance_if_due();
     }
 
     /// Ends a transaction whose writes are applied or undone.
-    fn end(&self, ending: Box<Ending>, result: Result<Lsn, CommitError>) {
+    fn end(&self, ending: &Ending, result: Result<Lsn, CommitError>) {
         self.log.lock().pending.remove(&ending.txn);
         self.locks.release(ending.txn, ending.locks.iter());
         self.waits.end(ending.txn);
@@ -206,7 +206,7 @@ impl Inner {
         for (_, work) in queue.into_iter().rev() {
             if let Work::Commit(ending) = work {
                 ending.writes.iter().rev().for_each(Write::undo);
-                self.end(ending, Err(CommitError::Failed(reason.clone())));
+                self.end(&ending, Err(CommitError::Failed(reason.clone())));
             }
         }
     }

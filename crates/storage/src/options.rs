@@ -19,7 +19,7 @@ pub struct StorageOptions {
     pub flush_idle_rows_min: u64,
     /// Rows that a bulk load buffers, sorts and writes as one segment. Default 1,048,576, which is also the greatest value.
     pub bulk_segment_rows: usize,
-    /// Bytes that a bulk load buffers at most before it writes a segment, however few the rows. Default 1 GiB; at least 1 MiB.
+    /// Bytes that a bulk load buffers at most before it writes a segment, however few the rows. Default 768 MiB; at least 1 MiB.
     pub bulk_segment_bytes: usize,
     /// Threads that encode the columns of one segment. Default 2; 0 counts as 1. They live as long as the segment is written.
     pub encode_threads: usize,
@@ -38,7 +38,7 @@ impl Default for StorageOptions {
             flush_idle_ms: 5_000,
             flush_idle_rows_min: 8_192,
             bulk_segment_rows: 1_048_576,
-            bulk_segment_bytes: 1 << 30,
+            bulk_segment_bytes: 768 << 20,
             encode_threads: 2,
             checkpoint_wal_bytes: 256 << 20,
             dictionary_cache_bytes: 256 << 20,

@@ -222,9 +222,12 @@ impl Transaction {
         if let Some(own) = self.own.get(&storage) {
             return Ok(Arc::clone(&own.data));
         }
-        match self.catalog().relation(table.oid) {
-            Some(Relation::Table(known)) if known.storage == storage => {}
-            _ => return Err(WriteError::Conflict),
+        let made_here = self.writes.iter().any(|write| match write {
+            Write::Catalog(CatalogEdit::PutRelation(Relation::Table(made))) => made.storage == storage,
+            _ => false,
+        });
+        if !made_here {
+            return Err(WriteError::Conflict);
         }
         let data = Arc::new(TableData::empty(storage));
         let head = Some(data.version().head);

@@ -224,13 +224,13 @@ fn bulk_loads_sort_split_and_roll_back() {
     rolled_back.write(&batch(squares(0..10))).unwrap();
     rolled_back.finish(&mut txn).unwrap();
     assert_eq!(fixture.segment_files(), 4);
-    std::mem::forget(txn.snapshot());
-    let fixture = {
-        txn.rollback();
-        fixture
-    };
+    let held = txn.snapshot();
+    txn.rollback();
     fixture.db.maintain().unwrap();
     assert_eq!(fixture.segment_files(), 4, "a snapshot still holds it");
+    drop(held);
+    fixture.db.maintain().unwrap();
+    assert_eq!(fixture.segment_files(), 3);
 }
 
 #[test]
