@@ -163,12 +163,17 @@ fn parse_name(name: &str) -> Option<Lsn> {
     u64::from_str_radix(digits, 16).ok().map(Lsn).filter(|lsn| checkpoint_name(*lsn) == name)
 }
 
-/// The LSN of the checkpoint that counts; `None` if there is none.
+/// The LSN of the checkpoint that counts; `None` if there is none. Its name is durable on return: whoever wrote it may have been stopped
+/// before he made it so, and what is committed from now on builds on it.
 ///
 /// # Errors
 /// Any error of the disk.
 pub fn newest(disk: &dyn Disk, dir: &str) -> Result<Option<Lsn>, DiskError> {
-    Ok(disk.list(dir)?.iter().filter_map(|name| parse_name(name)).max())
+    let newest = disk.list(dir)?.iter().filter_map(|name| parse_name(name)).max();
+    if newest.is_some() {
+        disk.sync_dir(dir)?;
+    }
+    Ok(newest)
 }
 
 /// Removes checkpoints before `lsn`, and what an interrupted one left; returns how many files. `lsn` is a checkpoint whose writer has
