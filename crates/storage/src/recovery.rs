@@ -166,7 +166,8 @@ fn sweep(store: &SegmentStore, state: &State) -> Result<u64, OpenError> {
             Some(id) if live.contains(&id) => {
                 found.insert(id);
             }
-            _ => {
+            None => tracing::warn!(file = name, "leaving alone a file that is no segment"),
+            Some(_) => {
                 tracing::info!(file = name, "removing a file that no table needs");
                 store.disk.remove(&join(SEGMENT_DIR, &name))?;
                 removed = true;
