@@ -93,6 +93,8 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: &StorageOptions) -> Result<R
     let wal_options = WalOptions { file_bytes: options.wal_file_bytes, ..WalOptions::default() };
     let (mut state, wal) = match checkpoint::newest(disk.as_ref(), CHECKPOINT_DIR)? {
         Some(lsn) => {
+            // An attempt that failed may have named it without making the name durable.
+            disk.sync_dir(CHECKPOINT_DIR)?;
             let mut state = State::from_checkpoint(disk.as_ref(), lsn)?;
             let mut replay = Wal::open(Arc::clone(&disk), WAL_DIR, lsn, wal_options)?;
             while let Some((lsn, payload)) = replay.next()? {
