@@ -9,11 +9,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::ArrayRef;
 use colonnade_columnar::{ColumnReader, Dictionary, SegmentReader};
 pub(crate) use colonnade_columnar::{GRANULE_ROWS, ROW_GROUP_ROWS};
-use colonnade_types::{ColumnId, Lsn, SegmentId};
+use colonnade_types::{ColumnId, SegmentId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::deletes::Deletes;
@@ -26,7 +25,7 @@ use crate::stamp::Stamp;
 
 /// Granules of a full row group.
 pub(crate) const ROW_GROUP_GRANULES: usize = ROW_GROUP_ROWS / GRANULE_ROWS;
-/// The hidden column of commit LSNs.
+/// The hidden column of commit LSNs, which a flush writes; change feeds will read it.
 pub(crate) const LSN_COLUMN: ColumnId = ColumnId(u32::MAX);
 
 const _: () = assert!(GRANULE_ROWS == crate::tail::CHUNK_ROWS, "a chunk of the tail is a granule");
@@ -195,16 +194,6 @@ impl Segment {
         match self.column(id)? {
             Some(column) => column.page_bytes(granule).map_err(|error| self.damaged(&error)),
             None => Ok(0),
-        }
-    }
-
-    /// The commit LSN of a row.
-    #[allow(dead_code, reason = "the change feed and xmin read it; kept so that the hidden column is tested")]
-    pub(crate) fn row_lsn(&self, offset: u32) -> Result<Lsn, ReadError> {
-        let (granule, index) = (offset as usize / GRANULE_ROWS, offset as usize % GRANULE_ROWS);
-        match self.read(LSN_COLUMN, granule)? {
-            Some(values) => Ok(Lsn(values.as_primitive::<Int64Type>().value(index).unsigned_abs())),
-            None => Ok(Lsn(self.created().0)),
         }
     }
 
