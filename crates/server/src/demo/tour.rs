@@ -47,10 +47,8 @@ pub(super) async fn run(session: &mut Session) -> Result<(), Error> {
         let (schema, batches) = collect(session, sql).await?;
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         print_rows(&schema, &batches, &session.display())?;
-        println!("  {milliseconds:.1} ms");
-        for line in pruning(session, sql).await? {
-            println!("  {line}");
-        }
+        let (read, skipped) = granules(session, sql).await?;
+        println!("  {milliseconds:.1} ms; {skipped} of {} granules of 8,192 rows were skipped", read + skipped);
     }
     Ok(())
 }
@@ -69,19 +67,28 @@ async fn collect(session: &mut Session, sql: &str) -> Result<(ResultSchema, Vec<
     Ok(result)
 }
 
-/// The lines of EXPLAIN ANALYZE that say what was read and what was skipped.
-async fn pruning(session: &mut Session, sql: &str) -> Result<Vec<String>, Error> {
+/// Granules that a query read and skipped, over all its tables, as EXPLAIN ANALYZE tells.
+async fn granules(session: &mut Session, sql: &str) -> Result<(u64, u64), Error> {
     let (schema, batches) = collect(session, &format!("explain analyze {sql}")).await?;
-    let mut lines = Vec::new();
+    let mut sum = (0, 0);
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            lines.extend(texts(&schema, batch, row, &session.display())?.into_iter().filter(|line| {
-                let line = line.to_ascii_lowercase();
-                line.contains("granules") || line.contains("segments")
-            }));
+            for line in texts(&schema, batch, row, &session.display())? {
+                if let Some(figures) = line.trim().strip_prefix("Granules:") {
+                    sum.0 += figure(figures, "read=");
+                    sum.1 += figure(figures, "skipped=");
+                }
+            }
         }
     }
-    Ok(lines.iter().map(|line| line.trim().to_owned()).collect())
+    Ok(sum)
+}
+
+/// The number behind a name such as `read=`.
+fn figure(text: &str, name: &str) -> u64 {
+    let digits = text.split(name).nth(1).unwrap_or_default();
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().unwrap_or(0)
 }
 
 fn texts(
@@ -162,4 +169,15 @@ pub(super) fn print_next(server: &Server) {
         println!("    curl http://{address}/metrics\n");
     }
     println!("Ctrl-C ends the server; the data stays.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_explain_are_read() {
+        let text = " read=12 skipped=7 (by filter=7, by dynamic filter=0)";
+        assert_eq!((figure(text, "read="), figure(text, "skipped="), figure(text, "lost=")), (12, 7, 0));
+    }
 }
