@@ -13,6 +13,7 @@ use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use futures::StreamExt as _;
 
 use crate::error::Result;
+use crate::guarded_join::GuardedJoinExec;
 use crate::outcome::{ResultSchema, RowStream, TagRule};
 use crate::planner::Batches;
 use crate::scan::exec::ScanExec;
@@ -78,6 +79,9 @@ impl std::fmt::Display for Shown<'_> {
 }
 
 fn describe(plan: &dyn ExecutionPlan, depth: usize, analyze: bool, lines: &mut Vec<String>) {
+    if let Some(guarded) = plan.downcast_ref::<GuardedJoinExec>() {
+        return describe(guarded.input().as_ref(), depth, analyze, lines);
+    }
     let indent = if depth == 0 { String::new() } else { format!("{}->  ", " ".repeat(depth * 6 - 4)) };
     let text = Shown(plan).to_string().replace(crate::binder::names::MARK, "#");
     let mut line = format!("{indent}{text}");

@@ -9,6 +9,7 @@
 //! | [`settings`] | SET, SHOW, RESET. |
 //! | [`names`] | Finding objects by name. |
 //! | `binder`, `planner` | From statements to DataFusion's plans. |
+//! | `guarded_join` | Joins that can be stopped. |
 //! | `scan` | Reading tables: pruning, late materialisation. |
 //! | `dml`, [`copy`] | Writing them. |
 //! | `ddl`, [`ddl_context`] | Changing the catalog. |
@@ -29,6 +30,7 @@ pub mod engine;
 pub mod error;
 mod explain;
 pub mod functions;
+mod guarded_join;
 mod information_schema;
 mod locks;
 pub mod names;

@@ -20,6 +20,7 @@ use crate::binder::cast::physical;
 use crate::cancel::CancelGuard;
 use crate::engine::EngineOptions;
 use crate::error::{Error, Result};
+use crate::guarded_join::{self, PlanGuard};
 use crate::outcome::ResultSchema;
 
 /// Batches of a query's result.
@@ -81,7 +82,8 @@ fn scalar_functions() -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
 /// Optimizes a plan and makes it executable.
 pub(crate) async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let optimized = crate::parser::on_large_stack(|| state.optimize(plan))?;
-    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+    let plan = state.query_planner().create_physical_plan(&optimized, state).await?;
+    Ok(guarded_join::guard_joins(plan)?)
 }
 
 /// Starts a plan. Its batches have the physical form that `types` say.
@@ -91,7 +93,14 @@ pub(crate) fn run(
     types: Vec<SqlType>,
     guard: CancelGuard,
 ) -> Result<Batches> {
-    let stream = execute_stream(plan, state.task_ctx())?;
+    let plan_guard = PlanGuard::new(guard.clone());
+    let context = Arc::into_inner(state.task_ctx())
+        .ok_or_else(|| Error::internal("the task context of a statement is shared"))?;
+    let config = context.session_config().clone().with_extension(Arc::new(plan_guard.clone()));
+    let context = Arc::new(context.with_session_config(config));
+    let has_joins = guarded_join::has_joins(&plan);
+    let stream = execute_stream(plan, context)?;
+    let stream = if has_joins { guarded_join::detached(stream, &plan_guard) } else { stream };
     let batches = futures::stream::unfold(Some((stream, guard, types)), |state| async move {
         let (mut stream, guard, types) = state?;
         let next = match guard.run(stream.next()).await {

@@ -125,6 +125,17 @@ async fn a_cancel_stops_the_statement_and_leaves_the_session() {
     token.cancel_query(NoTls).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     client.simple_query("select 1").await.unwrap();
+    // Joins that find a great many rows, or none, in one pair of batches.
+    for condition in ["(a.n * b.n) % 7 = 1", "a.n * b.n = -1", "a.n > 0", "a.n % 2 = b.n % 2"] {
+        let sql = format!(
+            "select count(*) from generate_series(1, 1000000) as a(n), generate_series(1, 1000000) as b(n) where {condition}"
+        );
+        let (result, ()) = tokio::join!(client.simple_query(&sql), async {
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            token.cancel_query(NoTls).await.unwrap();
+        });
+        assert_eq!(sql_error(&result.unwrap_err()).0, "57014", "{condition}");
+    }
     client.batch_execute("set statement_timeout = 100").await.unwrap();
     let (state, text) = sql_error(&client.simple_query(ENDLESS).await.unwrap_err());
     assert_eq!((state.as_str(), text.as_str()), ("57014", "canceling statement due to statement timeout"));
