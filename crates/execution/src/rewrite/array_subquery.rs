@@ -3,7 +3,8 @@
 //! An empty subquery gives NULL where PostgreSQL gives `{}`.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
+    LambdaFunction, LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind,
     Query, SelectItem, SetExpr, TableFactor, Value,
 };
 
@@ -17,10 +18,60 @@ pub(super) fn rewrite(expr: &mut Expr) {
     if !name.to_string().eq_ignore_ascii_case("array") {
         return;
     }
+    if let Some(replacement) = transform(query) {
+        *expr = replacement;
+        return;
+    }
     let mut inner = query.as_ref().clone();
     if let Some(replacement) = aggregate(&mut inner) {
         *expr = replacement;
     }
+}
+
+/// `ARRAY(SELECT f(x) FROM unnest(a) x)` is `array_transform(a, x -> f(x))`, wherever `a` comes from.
+fn transform(query: &Query) -> Option<Expr> {
+    let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [from] = select.from.as_slice() else { return None };
+    if !plain || !from.joins.is_empty() || select.selection.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let (array, alias) = match &from.relation {
+        TableFactor::UNNEST { array_exprs, alias: Some(alias), .. } => match array_exprs.as_slice() {
+            [array] => (array.clone(), alias),
+            _ => return None,
+        },
+        TableFactor::Table { name, args: Some(arguments), alias: Some(alias), .. } => {
+            let function = name.to_string().to_ascii_lowercase();
+            match (function.as_str(), arguments.args.as_slice()) {
+                ("unnest" | "pg_catalog.unnest", [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))]) => {
+                    (array.clone(), alias)
+                }
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let [SelectItem::UnnamedExpr(body) | SelectItem::ExprWithAlias { expr: body, .. }] = select.projection.as_slice()
+    else {
+        return None;
+    };
+    let name = alias.columns.first().map_or(&alias.name, |column| &column.name);
+    if matches!(body, Expr::Identifier(column) if column.value == name.value) {
+        return Some(array);
+    }
+    let lambda = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(LambdaFunctionParameter { name: name.clone(), data_type: None }),
+        body: Box::new(body.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    let mut transformed = super::call("array_transform", array);
+    if let Expr::Function(function) = &mut transformed
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(lambda)));
+    }
+    Some(transformed)
 }
 
 fn aggregate(inner: &mut Query) -> Option<Expr> {

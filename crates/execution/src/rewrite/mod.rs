@@ -95,10 +95,22 @@ mod tests {
     }
 
     #[test]
+    fn an_array_made_from_an_array_is_a_function_of_it() {
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT 'a.' || x FROM pg_catalog.unnest(t.b) x) FROM t"),
+            "SELECT array_transform(t.b, x -> 'a.' || x) FROM t"
+        );
+    }
+
+    #[test]
     fn a_scalar_subquery_that_may_give_several_rows_is_an_aggregate() {
         assert_eq!(
             rewritten("SELECT (SELECT b.x FROM b WHERE b.k = a.k) FROM a"),
             "SELECT single_item((SELECT first_two(b.x) AS x FROM b WHERE b.k = a.k)) FROM a"
+        );
+        assert_eq!(
+            rewritten("SELECT (SELECT b.x FROM b WHERE b.k = a.k AND a.f AND a.k <> b.j) FROM a"),
+            "SELECT CASE WHEN a.f THEN single_item((SELECT first_two(b.x) AS x FROM b WHERE b.k = a.k AND b.k <> b.j)) END FROM a"
         );
         let untouched = "SELECT (SELECT max(b.x) FROM b WHERE b.k = a.k) FROM a";
         assert_eq!(rewritten(untouched), untouched);
