@@ -662,6 +662,7 @@ impl Session {
         let snapshot = self.snapshot()?;
         let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
         let bound = self.binder.plan(query, scope, parameters)?;
+        let bound = crate::rewrite::as_names(bound, &self.binder.state)?;
         let plan = physical_plan(&self.binder.state, &bound.plan).await?;
         let batches = run(&self.binder.state, plan, types_of(&bound.schema), self.guard.clone())?;
         Ok(Outcome::Rows(RowStream { schema: Arc::new(bound.schema), batches, tag: TagRule::Count("SELECT") }))
@@ -813,7 +814,7 @@ impl Session {
                 }
                 let catalog = self.with_transaction(|t| t.catalog())?;
                 let bound = self.binder.plan(query, self.binder.scope(catalog, None), parameters)?;
-                Ok(Some(bound.schema))
+                Ok(Some(crate::rewrite::as_names(bound, &self.binder.state)?.schema))
             }
             _ => Ok(None),
         }

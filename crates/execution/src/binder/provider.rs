@@ -179,6 +179,10 @@ impl ContextProvider for Provider<'_> {
             .into_iter()
             .map(|arg| {
                 let arg = semantics.expr(arg, &schema)?.data;
+                // What names columns of another table is the function's to refuse, when it is asked for rows.
+                if arg.contains_outer() || !arg.column_refs().is_empty() {
+                    return Ok(arg);
+                }
                 Ok(match crate::binder::constant::fold(&arg) {
                     Some(value) => Expr::Literal(value, None),
                     None => {

@@ -200,6 +200,8 @@ impl Semantics<'_> {
         let from = if from == SqlType::Unknown { SqlType::Text } else { from };
         match (&from, &to) {
             (from, SqlType::Reg(kind)) if from.is_string() => self.call(reg_function(*kind, true), *expr),
+            // A plain cast between the same physical types would keep the field's metadata, and with it the type.
+            (SqlType::Reg(_), SqlType::Oid) => self.call("oid", *expr),
             (SqlType::Reg(kind), to) if to.is_string() => self.call(reg_function(*kind, false), *expr),
             _ => {
                 if field.data_type() == &DataType::Null {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter;
 use arrow::datatypes::Schema;
-use colonnade_storage::Visibility;
-use colonnade_types::{CheckConstraint, ColumnDefinition, SqlState, TableDefinition};
+use colonnade_storage::{CatalogEdit, Scan, Visibility};
+use colonnade_types::{CheckConstraint, ColumnDefinition, Relation, SqlState, TableDefinition};
 
 use crate::binder::Binder;
 use crate::ddl_context::DdlContext;
@@ -20,9 +20,14 @@ pub(super) fn for_each(
     mut each: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let ids: Vec<_> = columns.iter().map(|column| column.id).collect();
+    let scan = context.transaction.snapshot().scan(table, &ids)?;
+    read(&scan, columns, &mut each)
+}
+
+/// Calls `each` with the rows of a scan over `columns`.
+fn read(scan: &Scan, columns: &[&ColumnDefinition], each: &mut impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
     let fields: Vec<_> = columns.iter().map(|column| column.sql_type.field(&column.name, true)).collect();
     let schema = Arc::new(Schema::new(fields));
-    let scan = context.transaction.snapshot().scan(table, &ids)?;
     for (unit, described) in scan.units().iter().enumerate() {
         for granule in 0..described.granules {
             let visible = match scan.visibility(unit, granule) {
@@ -30,8 +35,8 @@ pub(super) fn for_each(
                 Visibility::All => None,
                 Visibility::Some(mask) => Some(BooleanArray::new(mask, None)),
             };
-            let mut arrays: Vec<ArrayRef> = Vec::with_capacity(ids.len());
-            for index in 0..ids.len() {
+            let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+            for index in 0..columns.len() {
                 let array = scan.column(unit, granule, index)?;
                 arrays.push(match &visible {
                     Some(mask) => filter(&array, mask).map_err(arrow_error)?,
@@ -88,8 +93,12 @@ pub(super) fn rewrite(
 ) -> Result<()> {
     let columns: Vec<&ColumnDefinition> = old.columns.iter().collect();
     let schema = new.arrow_schema();
+    let ids: Vec<_> = columns.iter().map(|column| column.id).collect();
+    // The old rows are found through the old definition, the new ones belong to the new one: it must be in the catalog by then.
+    let scan = context.transaction.snapshot().scan(old, &ids)?;
+    context.transaction.edit_catalog(CatalogEdit::PutRelation(Relation::Table(Arc::new(new.clone()))))?;
     let mut writer = context.transaction.bulk(new)?;
-    for_each(context, old, &columns, |batch| {
+    read(&scan, &columns, &mut |batch: &RecordBatch| {
         if batch.num_rows() > 0 {
             let rows = RecordBatch::try_new(Arc::clone(&schema), convert(batch)?).map_err(arrow_error)?;
             writer.write(&rows)?;

@@ -14,7 +14,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use colonnade_types::sql_type::RegKind;
 use colonnade_types::{SqlState, SqlType};
@@ -373,7 +373,11 @@ impl ScalarUDFImpl for FunctionSet {
             ))
         })?;
         Ok(if constant {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+            // A list keeps its item's field, which says what type it has.
+            ColumnarValue::Scalar(match array.as_list_opt::<i32>() {
+                Some(list) => ScalarValue::List(Arc::new(list.clone())),
+                None => ScalarValue::try_from_array(&array, 0)?,
+            })
         } else {
             ColumnarValue::Array(array)
         })

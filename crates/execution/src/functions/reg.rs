@@ -16,6 +16,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::stable("regproc(regproc) -> regproc", same),
         Function::stable("regnamespace(regnamespace) -> regnamespace", same),
         Function::stable("regrole(regrole) -> regrole", same),
+        Function::immutable("oid(oid) -> oid", same),
         Function::stable("regclassout(oid) -> text", |call, arguments| name(RegKind::Class, call, arguments)),
         Function::stable("regtypeout(oid) -> text", |call, arguments| name(RegKind::Type, call, arguments)),
         Function::stable("regprocout(oid) -> text", |call, arguments| name(RegKind::Proc, call, arguments)),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`array_subquery`] | `ARRAY(SELECT ...)` |
 //! | [`lateral`] | `LATERAL (SELECT expression)`, a subquery without FROM |
+//! | [`reg_output`] | names of `regclass` and its like in results, after planning |
 //! | [`scalar_subquery`] | `(SELECT x ...)` that depends on the row outside |
 //! | [`from_function`] | `pg_catalog.generate_series(...)` in FROM |
 
@@ -17,7 +18,10 @@ use sqlparser::ast::{
 mod array_subquery;
 mod from_function;
 mod lateral;
+mod reg_output;
 mod scalar_subquery;
+
+pub(crate) use reg_output::as_names;
 
 /// Rewrites a statement, a query or an expression in place.
 pub(crate) fn rewrite<T: VisitMut>(node: &mut T) {
