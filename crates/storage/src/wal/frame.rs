@@ -186,6 +186,13 @@ pub(super) fn find_valid(bytes: &[u8], base: u64, from: usize) -> Vec<(usize, Ls
     found
 }
 
+/// Offsets in `bytes` from `from` on at which a frame starts or once started, valid or not: those whose position is where it is.
+pub(super) fn find_headers(bytes: &[u8], base: u64, from: usize) -> impl Iterator<Item = usize> {
+    (from.next_multiple_of(FRAME_ALIGNMENT)..bytes.len().saturating_sub(FRAME_HEADER_BYTES - 1))
+        .step_by(FRAME_ALIGNMENT)
+        .filter(move |offset| u64_at(&bytes[*offset..], 8) == base + *offset as u64)
+}
+
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..offset + 4).and_then(|slice| slice.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
@@ -219,6 +226,9 @@ mod tests {
         assert_eq!(decode(&out[second..], first.end).unwrap().payload, b"fghi");
         assert_eq!(find_valid(&out, 64, 0), [(0, Lsn(8)), (second, Lsn(8))]);
         assert_eq!(find_valid(&out, 64, 8), [(second, Lsn(8))]);
+        out[FRAME_HEADER_BYTES] ^= 1;
+        assert_eq!(find_valid(&out, 64, 0), [(second, Lsn(8))]);
+        assert_eq!(find_headers(&out, 64, 0).collect::<Vec<_>>(), [0, second]);
     }
 
     #[test]

@@ -16,8 +16,8 @@
 //! cannot see is damage to the very last group of the log, behind which nothing was written. The writer narrows that gap by
 //! a mark: see [`Wal::flush_round`].
 //!
-//! Before the log is written again, stray frames behind the end are made invalid, so that none of them can ever line up behind a new
-//! record, and the records behind the last known durable LSN are written once more and synced, since what was only in the page cache is not
+//! Before the log is written again, stray frames behind the end, torn ones included, lose their headers, so that none of them can ever line up behind a new
+//! record or be completed by one, and the records behind the last known durable LSN are written once more and synced, since what was only in the page cache is not
 //! durable yet.
 
 use std::sync::Arc;
@@ -207,7 +207,8 @@ impl Replay {
         files.push(self.file);
         let current = self.disk.open(&join(&self.dir, &file_name(self.file.start)))?;
         let from = usize::try_from(end - self.file.start).unwrap_or(usize::MAX).min(self.bytes.len());
-        for (offset, _) in frame::find_valid(&self.bytes, self.file.start, from) {
+        // Torn ones too: what they lack may be written by a later record that begins at the same place and is itself torn.
+        for offset in frame::find_headers(&self.bytes, self.file.start, from) {
             current.write_all_at(offset as u64, &[0; FRAME_HEADER_BYTES])?;
         }
         current.sync_data()?;
