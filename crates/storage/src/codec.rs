@@ -381,8 +381,8 @@ mod tests {
             out.i64(n);
         }
         out.str("häuser");
-        out.option(Some("x"), |out, text| out.str(text));
-        out.option(None::<&str>, |out, text| out.str(text));
+        out.option(Some("x"), Encoder::str);
+        out.option(None, Encoder::str);
         out.u16(7);
         let bytes = out.into_vec();
         let mut input = Decoder::new(&bytes);

@@ -137,7 +137,7 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`DiskErrorKind::Full`] if there is no room.
     fn allocate(&self, offset: u64, len: u64) -> Result<(), DiskError> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let mut done = 0;
         while done < len {
             let step = (len - done).min(ZEROS.len() as u64);
