@@ -1,5 +1,5 @@
 //! A server in this process, on ports of its own and in a directory of its own.
-#![allow(dead_code, missing_docs)] // Each test file uses its part.
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses its part.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
