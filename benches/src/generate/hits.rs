@@ -132,7 +132,7 @@ impl Table {
         let mut referer = |_| {
             let domain = &self.domains[random.random_range(0..self.domains.len())];
             let number: u32 = random.random_range(0..1_000_000);
-            let www = if number % 3 == 0 { "www." } else { "" };
+            let www = if number.is_multiple_of(3) { "www." } else { "" };
             format!("http://{www}{domain}/{}?from={number}", words::text(random, 1..3, "/"))
         };
         let referers = (0..(rows / 5).max(50)).map(&mut referer).collect();

@@ -59,10 +59,25 @@ pub(crate) fn normalise(line: &String) -> String {
     line.trim_end().to_owned()
 }
 
-/// Row by row, columns separated by `|`.
+/// Stands for any text, line breaks included.
+const ANYTHING: &str = "<slt:ignore>";
+
+/// Row by row, columns separated by `|`. If the expectation holds [`ANYTHING`], what stands between has to be found in its order.
 pub(crate) fn compare(_: sqllogictest::Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
-    actual.len() == expected.len()
-        && actual.iter().zip(expected).all(|(row, line)| row.join("|").trim_end() == line.trim_end())
+    let lines: Vec<String> = actual.iter().map(|row| row.join("|").trim_end().to_owned()).collect();
+    if expected.iter().any(|line| line.contains(ANYTHING)) {
+        let text = lines.join("\n");
+        let expected = expected.join("\n");
+        let mut rest = text.as_str();
+        return expected.split(ANYTHING).map(|part| part.trim_matches('\n')).all(|part| match rest.find(part) {
+            Some(at) => {
+                rest = &rest[at + part.len()..];
+                true
+            }
+            None => false,
+        });
+    }
+    lines.len() == expected.len() && lines.iter().zip(expected).all(|(line, expected)| line == expected.trim_end())
 }
 
 /// A statement's failure, `SQLSTATE: message`.
