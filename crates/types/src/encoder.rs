@@ -15,9 +15,10 @@ use arrow::datatypes::{
 
 use crate::binary;
 use crate::error::ValueError;
+use crate::ids::Oid;
 use crate::settings::{DisplaySettings, Format};
 use crate::sql_state::SqlState;
-use crate::sql_type::SqlType;
+use crate::sql_type::{RegKind, SqlType};
 use crate::text::numeric::Printed;
 use crate::text::{array, bytea, date_time_print, float, integer, interval, string, uuid};
 
@@ -55,6 +56,7 @@ enum Values {
     Interval(ScalarBuffer<IntervalMonthDayNano>),
     Uuid(FixedSizeBinaryArray),
     Oid(ScalarBuffer<u32>),
+    RegType(ScalarBuffer<u32>),
     /// Nothing to write: `void`, and arrays of nothing but NULL.
     Empty,
     List {
@@ -144,6 +146,7 @@ impl Values {
             SqlType::TimestampTz => Values::TimestampTz(scalars::<TimestampMicrosecondType>(array)?),
             SqlType::Interval => Values::Interval(scalars::<IntervalMonthDayNanoType>(array)?),
             SqlType::Uuid => Values::Uuid(array.as_fixed_size_binary_opt().cloned().ok_or_else(|| mismatch(array))?),
+            SqlType::Reg(RegKind::Type) => Values::RegType(scalars::<UInt32Type>(array)?),
             SqlType::Oid | SqlType::Reg(_) => Values::Oid(scalars::<UInt32Type>(array)?),
             SqlType::Void => Values::Empty,
             SqlType::Array(element) => {
@@ -220,6 +223,10 @@ impl ColumnEncoder {
             }
             Values::Uuid(values) => uuid::write(out, values.value(row)),
             Values::Oid(values) => integer::write(out, values[row]),
+            Values::RegType(values) => match SqlType::from_oid(Oid(values[row]), -1) {
+                Some(named) => out.extend_from_slice(named.base_name().as_bytes()),
+                None => integer::write(out, values[row]),
+            },
             Values::Empty => {}
             Values::List { offsets, elements, .. } => {
                 out.push(b'{');
@@ -265,7 +272,7 @@ impl ColumnEncoder {
             Values::Timestamp(values) | Values::TimestampTz(values) => binary::write_timestamp(out, values[row]),
             Values::Interval(values) => binary::write_interval(out, interval::Parts::from_arrow(values[row])),
             Values::Uuid(values) => out.extend_from_slice(values.value(row)),
-            Values::Oid(values) => out.extend_from_slice(&values[row].to_be_bytes()),
+            Values::Oid(values) | Values::RegType(values) => out.extend_from_slice(&values[row].to_be_bytes()),
             Values::Empty => {}
             Values::List { offsets, elements, element_oid } => {
                 let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);

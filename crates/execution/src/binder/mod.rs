@@ -28,6 +28,7 @@ pub mod types;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use colonnade_storage::{Catalog, Snapshot};
 use colonnade_types::{ColumnEncoder, DisplaySettings, Format, SqlState, SqlType, TableDefinition};
 use datafusion::common::{DFSchema, TableReference};
@@ -224,7 +225,12 @@ pub(crate) fn result_schema(schema: &DFSchema) -> Result<ResultSchema> {
     let columns = schema.fields().iter().map(|field| {
         let sql_type = SqlType::from_field(field)
             .ok_or_else(|| Error::unsupported(format!("a column of type {}", field.data_type())))?;
-        let sql_type = if sql_type == SqlType::Unknown { SqlType::Text } else { sql_type };
+        let sql_type = match field.data_type() {
+            // Counts and ranks, which PostgreSQL gives as bigint.
+            DataType::UInt64 => SqlType::BigInt,
+            _ if sql_type == SqlType::Unknown => SqlType::Text,
+            _ => sql_type,
+        };
         Ok(ResultColumn { name: names::shown(field.name()).to_owned(), sql_type, table_oid: 0, column_id: 0 })
     });
     Ok(ResultSchema { columns: columns.collect::<Result<_>>()? })

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use colonnade_types::sql_type::RegKind;
 use colonnade_types::{DisplaySettings, SqlType};
-use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, LogicalPlan, Operator, ScalarUDF};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union, Values,
+};
 
 use crate::binder::cast::{cast_array, cast_expr};
 use crate::binder::operators::{ParameterTypes, narrow_integer, parameter_number, typed_parameter};
@@ -32,11 +34,53 @@ pub(crate) struct Semantics<'a> {
 impl Semantics<'_> {
     /// Rewrites a whole plan, subqueries included.
     pub(crate) fn plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let out = plan.transform_up_with_subqueries(|node| self.node(node))?;
+        // The work table of a recursive query has its types from before this pass: they must stay what they were.
+        let mut recursive = false;
+        plan.apply_with_subqueries(|node| {
+            recursive |= matches!(node, LogicalPlan::RecursiveQuery(_));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let out = plan.transform_up_with_subqueries(|node| self.node(node, !recursive))?;
         Ok(out.data)
     }
 
-    fn node(&self, node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+    /// VALUES: its columns get their types anew from what its rows hold now.
+    fn values(&self, values: Values) -> DataFusionResult<LogicalPlan> {
+        let empty = DFSchema::empty();
+        let mut rows = Vec::with_capacity(values.values.len());
+        for row in values.values {
+            rows.push(row.into_iter().map(|e| Ok(self.expr(e, &empty)?.data)).collect::<DataFusionResult<Vec<_>>>()?);
+        }
+        for column in 0..values.schema.fields().len() {
+            let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+            let narrow = |expr: &Expr| {
+                is_null(expr) || matches!(narrow_integer(expr.clone()), Expr::Literal(ScalarValue::Int32(_), None))
+            };
+            if values.schema.field(column).data_type() == &DataType::Int64
+                && rows.iter().all(|row| narrow(&row[column]))
+            {
+                for row in &mut rows {
+                    let taken = std::mem::take(&mut row[column]);
+                    row[column] = if is_null(&taken) {
+                        Expr::Literal(ScalarValue::Int32(None), None)
+                    } else {
+                        narrow_integer(taken)
+                    };
+                }
+            }
+        }
+        LogicalPlanBuilder::values(rows)?.build()
+    }
+
+    fn node(&self, node: LogicalPlan, narrow: bool) -> DataFusionResult<Transformed<LogicalPlan>> {
+        let node = match node {
+            LogicalPlan::Values(values) if narrow => return Ok(Transformed::yes(self.values(values)?)),
+            // Type coercion, which comes later, finds the type that all inputs share; recomputing would impose the first one's.
+            LogicalPlan::Union(union) => {
+                return Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)));
+            }
+            node => node,
+        };
         if matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) | LogicalPlan::Limit(_)) {
             return Ok(Transformed::no(node));
         }
@@ -44,12 +88,12 @@ impl Semantics<'_> {
             LogicalPlan::Values(_) => DFSchema::empty(),
             _ => merge_schema(&node.inputs()),
         };
-        let top_level = matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Values(_));
+        let top_level = matches!(node, LogicalPlan::Projection(_));
         let names = NamePreserver::new(&node);
         let out = node.map_expressions(|expr| {
             let saved = names.save(&expr);
             let out = self.expr(expr, &schema)?;
-            let out = out.update_data(|expr| if top_level { narrow_top(expr) } else { expr });
+            let out = out.update_data(|expr| if top_level && narrow { narrow_top(expr) } else { expr });
             Ok(Transformed::yes(saved.restore(out.data)))
         })?;
         out.map_data(LogicalPlan::recompute_schema)
@@ -76,6 +120,12 @@ impl Semantics<'_> {
                 };
                 let items = list.list.into_iter().map(|item| self.like(item, &of)).collect::<DataFusionResult<_>>()?;
                 Ok(Expr::InList(InList::new(list.expr, items, list.negated)))
+            }
+            // Under a name of its own, so that the comparison's two sides stay apart when both read the same table.
+            Expr::SetComparison(mut comparison) => {
+                let inner = LogicalPlanBuilder::from(Arc::clone(&comparison.subquery.subquery));
+                comparison.subquery.subquery = Arc::new(inner.alias("compared")?.build()?);
+                Ok(Expr::SetComparison(comparison))
             }
             Expr::Between(between) => {
                 let Some(of) = type_of(&between.expr, schema).filter(|t| *t != SqlType::Unknown) else {

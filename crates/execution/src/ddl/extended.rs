@@ -116,9 +116,9 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extended, ParserError> {
         } else if parser.parse_keyword(Keyword::CACHE) {
             change.options.push(SequenceOptions::Cache(parser.parse_prefix()?));
         } else if parser.parse_keyword(Keyword::CYCLE) {
-            change.options.push(SequenceOptions::Cycle(true));
-        } else if parser.parse_keywords(&[Keyword::NO, Keyword::CYCLE]) {
             change.options.push(SequenceOptions::Cycle(false));
+        } else if parser.parse_keywords(&[Keyword::NO, Keyword::CYCLE]) {
+            change.options.push(SequenceOptions::Cycle(true));
         } else if parser.parse_keywords(&[Keyword::OWNED, Keyword::BY]) {
             change.owned_by = Some(parser.parse_object_name(false)?);
         } else {

@@ -91,7 +91,8 @@ pub(super) fn apply(sequence: &mut SequenceDefinition, options: &[SequenceOption
                     return Err(invalid(format!("CACHE ({}) must be greater than zero", sequence.cache)));
                 }
             }
-            SequenceOptions::Cycle(cycle) => sequence.cycle = *cycle,
+            // The parser's flag says NO CYCLE.
+            SequenceOptions::Cycle(no) => sequence.cycle = !no,
         }
     }
     let ascending = sequence.increment > 0;

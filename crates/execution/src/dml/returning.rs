@@ -85,7 +85,8 @@ pub(crate) fn describe(
 fn over(mut scope: Scope, table: &TableDefinition, alias: &str, rows: Vec<RecordBatch>) -> Result<Scope> {
     let schema = table.arrow_schema();
     let rows: Vec<RecordBatch> =
-        rows.into_iter().map(|batch| batch.with_schema(Arc::clone(&schema))).collect::<Result<_, _>>()?;
+        // The batches say "nullable" where the table does not; their columns are what counts.
+        rows.iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())).collect::<Result<_, _>>()?;
     let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![rows])?));
     scope.overrides.insert(alias.to_owned(), source);
     Ok(scope)
