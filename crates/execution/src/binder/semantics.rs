@@ -10,6 +10,7 @@ use colonnade_types::sql_type::RegKind;
 use colonnade_types::{DisplaySettings, SqlType};
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -17,6 +18,9 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union, Values,
 };
+
+use datafusion::optimizer::AnalyzerRule as _;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::binder::cast::{cast_array, cast_expr};
 use crate::binder::operators::{ParameterTypes, narrow_integer, parameter_number, typed_parameter};
@@ -75,9 +79,16 @@ impl Semantics<'_> {
     fn node(&self, node: LogicalPlan, narrow: bool) -> DataFusionResult<Transformed<LogicalPlan>> {
         let node = match node {
             LogicalPlan::Values(values) if narrow => return Ok(Transformed::yes(self.values(values)?)),
-            // Type coercion, which comes later, finds the type that all inputs share; recomputing would impose the first one's.
+            // Recomputing would impose the first input's types on all; the type that all share has to be known to the result too.
             LogicalPlan::Union(union) => {
-                return Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)));
+                let union = Union::try_new_with_loose_types(union.inputs)?;
+                let types = |input: &Arc<LogicalPlan>| -> Vec<DataType> {
+                    input.schema().fields().iter().map(|field| field.data_type().clone()).collect()
+                };
+                let differ = union.inputs.windows(2).any(|pair| types(&pair[0]) != types(&pair[1]));
+                let plan = LogicalPlan::Union(union);
+                let plan = if differ { TypeCoercion::new().analyze(plan, &ConfigOptions::default())? } else { plan };
+                return Ok(Transformed::yes(plan));
             }
             node => node,
         };
