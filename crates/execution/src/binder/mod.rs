@@ -226,8 +226,8 @@ pub(crate) fn result_schema(schema: &DFSchema) -> Result<ResultSchema> {
         let sql_type = SqlType::from_field(field)
             .ok_or_else(|| Error::unsupported(format!("a column of type {}", field.data_type())))?;
         let sql_type = match field.data_type() {
-            // Counts and ranks, which PostgreSQL gives as bigint.
-            DataType::UInt64 => SqlType::BigInt,
+            // Counts and ranks, which PostgreSQL gives as bigint. Addresses of rows, in columns that only we name, stay what they are.
+            DataType::UInt64 if !field.name().starts_with(names::MARK) => SqlType::BigInt,
             _ if sql_type == SqlType::Unknown => SqlType::Text,
             _ => sql_type,
         };
