@@ -81,7 +81,13 @@ impl Binder {
             syntax::rewrite(&mut query, parameters)?;
             let provider = self.provider(scope, parameters);
             let plan = provider.plan_query(query)?;
-            let schema = result_schema(plan.schema())?;
+            let mut schema = result_schema(plan.schema())?;
+            for (column, field) in schema.columns.iter_mut().zip(plan.schema().fields()) {
+                // Counts and ranks, which PostgreSQL gives as bigint.
+                if field.data_type() == &DataType::UInt64 {
+                    column.sql_type = SqlType::BigInt;
+                }
+            }
             Ok(BoundPlan { plan, schema, used: provider.used() })
         })
     }
@@ -225,12 +231,7 @@ pub(crate) fn result_schema(schema: &DFSchema) -> Result<ResultSchema> {
     let columns = schema.fields().iter().map(|field| {
         let sql_type = SqlType::from_field(field)
             .ok_or_else(|| Error::unsupported(format!("a column of type {}", field.data_type())))?;
-        let sql_type = match field.data_type() {
-            // Counts and ranks, which PostgreSQL gives as bigint. Addresses of rows, in columns that only we name, stay what they are.
-            DataType::UInt64 if !field.name().starts_with(names::MARK) => SqlType::BigInt,
-            _ if sql_type == SqlType::Unknown => SqlType::Text,
-            _ => sql_type,
-        };
+        let sql_type = if sql_type == SqlType::Unknown { SqlType::Text } else { sql_type };
         Ok(ResultColumn { name: names::shown(field.name()).to_owned(), sql_type, table_oid: 0, column_id: 0 })
     });
     Ok(ResultSchema { columns: columns.collect::<Result<_>>()? })
