@@ -322,15 +322,16 @@ async fn add_column(
         let sequence = sequences.first().copied().or(defined.identity.as_ref().map(|identity| identity.sequence));
         change.generated.extend(sequence.map(|sequence| (id, sequence)));
         change.rewrite = true;
-    } else if !empty && column.has_default() {
-        if let Some(default) = &defined.default {
-            let bound = context.bind_default(default, &change.new, &defined.name, &defined.sql_type)?;
-            if bound.volatile {
-                return Err(Error::unsupported("adding a column with a volatile default to a table that has rows")
-                    .with_hint("Add the column without the default, fill it by UPDATE, then set the default."));
-            }
-            defined.missing = context.evaluate(default, &defined.sql_type)?;
+    } else if !empty
+        && column.has_default()
+        && let Some(default) = &defined.default
+    {
+        let bound = context.bind_default(default, &change.new, &defined.name, &defined.sql_type)?;
+        if bound.volatile {
+            return Err(Error::unsupported("adding a column with a volatile default to a table that has rows")
+                .with_hint("Add the column without the default, fill it by UPDATE, then set the default."));
         }
+        defined.missing = context.evaluate(default, &defined.sql_type)?;
     }
     if defined.not_null && defined.missing.is_none() && !empty && !column.has_generator() {
         return Err(Error::new(

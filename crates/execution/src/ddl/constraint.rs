@@ -138,7 +138,7 @@ pub(super) async fn add_key(context: &mut DdlContext<'_>, table: &mut TableDefin
 
 /// A table constraint as it was written.
 pub(super) enum Written {
-    Check { name: Option<String>, expr: Expr },
+    Check { name: Option<String>, expr: Box<Expr> },
     Key(Key),
 }
 
@@ -152,7 +152,7 @@ pub(super) fn read(constraint: &TableConstraint) -> Result<Written> {
     };
     match constraint {
         TableConstraint::Check(check) => {
-            Ok(Written::Check { name: check.name.as_ref().map(fold), expr: check.expr.as_ref().clone() })
+            Ok(Written::Check { name: check.name.as_ref().map(fold), expr: check.expr.clone() })
         }
         TableConstraint::PrimaryKey(key) => {
             deferred(&key.characteristics)?;

@@ -138,7 +138,8 @@ struct Dependent {
 }
 
 enum Removal {
-    Relation(Oid),
+    /// The relation is among the doomed.
+    Relation,
     Default(Oid, ColumnId),
 }
 
@@ -162,7 +163,7 @@ pub(super) async fn remove(
                 dependents.push(Dependent {
                     description: describe(context, relation),
                     on: subject.to_owned(),
-                    removal: Removal::Relation(*oid),
+                    removal: Removal::Relation,
                 });
             }
         }
@@ -178,7 +179,7 @@ pub(super) async fn remove(
                         dependents.push(Dependent {
                             description: describe(context, relation),
                             on,
-                            removal: Removal::Relation(view.oid),
+                            removal: Removal::Relation,
                         });
                         doomed.relations.insert(view.oid);
                     }

@@ -18,7 +18,7 @@ pub(crate) enum Extended {
     /// ALTER TABLE | VIEW | SEQUENCE [IF EXISTS] name RENAME TO | SET SCHEMA | OWNER TO
     Alter { kind: &'static str, if_exists: bool, name: ObjectName, action: Action },
     /// ALTER SEQUENCE [IF EXISTS] name options
-    AlterSequence { if_exists: bool, name: ObjectName, change: SequenceChange },
+    AlterSequence { if_exists: bool, name: ObjectName, change: Box<SequenceChange> },
     /// COMMENT ON CONSTRAINT name ON table IS text
     CommentOnConstraint { constraint: Ident, table: ObjectName, text: Option<String> },
 }
@@ -125,7 +125,7 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Result<Extended, ParserError> {
             break;
         }
     }
-    Ok(Extended::AlterSequence { if_exists, name, change })
+    Ok(Extended::AlterSequence { if_exists, name, change: Box::new(change) })
 }
 
 /// Runs a statement of this file.

@@ -1,7 +1,7 @@
 //! CREATE, ALTER and DROP SCHEMA.
 
 use colonnade_storage::{CatalogEdit, LockMode, LockTarget};
-use colonnade_types::{Oid, SchemaDefinition, SqlState};
+use colonnade_types::{Oid, Relation, SchemaDefinition, SqlState};
 use sqlparser::ast::{AlterSchema, AlterSchemaOperation, ObjectName, SchemaName};
 
 use super::drop::{self, Doomed};
@@ -78,7 +78,7 @@ pub(super) async fn alter(context: &mut DdlContext<'_>, alter: &AlterSchema) -> 
                     return Err(Error::new(SqlState::DUPLICATE_SCHEMA, message));
                 }
                 let used = context.transaction.catalog().relations().any(|relation| match relation {
-                    colonnade_types::Relation::View(view) => view.query.contains(&schema.name),
+                    Relation::View(view) => view.query.contains(&schema.name),
                     _ => false,
                 });
                 if used {
@@ -116,7 +116,7 @@ pub(super) async fn drop(
         refuse_system(schema.oid, &name)?;
         let oid = schema.oid;
         let inside: Vec<Oid> =
-            catalog.relations().filter(|relation| relation.schema() == oid).map(|relation| relation.oid()).collect();
+            catalog.relations().filter(|relation| relation.schema() == oid).map(Relation::oid).collect();
         let mut doomed = Doomed::default();
         for relation in inside {
             doomed.add(&catalog, relation);

@@ -140,7 +140,7 @@ pub(super) async fn create(context: &mut DdlContext<'_>, create: &CreateTable) -
     }
     for written in &create.constraints {
         match constraint::read(written)? {
-            Written::Check { name, expr } => checks.push((name, expr)),
+            Written::Check { name, expr } => checks.push((name, *expr)),
             Written::Key(key) => keys.push(key),
         }
     }

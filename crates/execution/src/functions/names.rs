@@ -188,7 +188,7 @@ pub fn find_type(text: &str) -> Option<Oid> {
     let bare = text.trim_matches('"');
     if let Some(row) = types::by_name(bare) {
         // `char` without quotes is bpchar; with them it is the internal one.
-        if !(bare == "char" && !text.starts_with('"')) {
+        if bare != "char" || text.starts_with('"') {
             return Some(row.oid);
         }
     }

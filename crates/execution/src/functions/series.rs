@@ -99,7 +99,7 @@ impl TableFunctionImpl for GenerateSeries {
             values.push(evaluate(args.session(), expr, &wanted)?);
         }
         let zone = match SessionInfo::of(args.session().config_options()) {
-            Ok(info) if sql_type == SqlType::TimestampTz => info.statement().settings.display().time_zone.clone(),
+            Ok(info) if sql_type == SqlType::TimestampTz => info.statement().settings.display().time_zone,
             _ => TimeZone::UTC,
         };
         let values: Option<Vec<Value>> = values.into_iter().collect();

@@ -98,7 +98,7 @@ struct Kept {
 
 impl Kept {
     fn add(&mut self, more: &ArrayRef) -> DataFusionResult<()> {
-        let have = self.values.as_ref().map_or(0, |values| values.len());
+        let have = self.values.as_ref().map_or(0, Array::len);
         let wanted = more.len().min(2 - have);
         if wanted == 0 {
             return Ok(());
@@ -146,7 +146,7 @@ impl Accumulator for Kept {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.values.as_ref().map_or(0, |values| values.get_array_memory_size())
+        size_of_val(self) + self.values.as_ref().map_or(0, Array::get_array_memory_size)
     }
 }
 

@@ -14,7 +14,7 @@ mod sequences;
 mod tables;
 
 /// The views, in the order of their files.
-pub const VIEWS: &[SystemView] = &[
+pub(crate) const VIEWS: &[SystemView] = &[
     columns::COLUMNS,
     constraints::CHECK_CONSTRAINTS,
     constraints::CONSTRAINT_COLUMN_USAGE,

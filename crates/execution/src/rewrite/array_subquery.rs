@@ -105,7 +105,7 @@ fn aggregate(inner: &mut Query) -> Option<Expr> {
     let mut outer = parse_query("SELECT array_agg(item) FROM (SELECT 1) AS array_subquery")?;
     let SetExpr::Select(outer_select) = outer.body.as_mut() else { return None };
     if let Some(TableFactor::Derived { subquery, .. }) = outer_select.from.first_mut().map(|from| &mut from.relation) {
-        *subquery = Box::new(inner.clone());
+        **subquery = inner.clone();
     }
     outer_select.projection = vec![SelectItem::UnnamedExpr(array_agg(named, keys))];
     Some(Expr::Subquery(outer))
@@ -138,7 +138,7 @@ fn array_agg(value: Expr, keys: Vec<OrderByExpr>) -> Expr {
 }
 
 fn is_ordinal(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(number) if matches!(&number.value, Value::Number(text, _) if text.to_string() == "1"))
+    matches!(expr, Expr::Value(number) if matches!(&number.value, Value::Number(text, _) if text == "1"))
 }
 
 /// Whether an ORDER BY key is the one column of the subquery.

@@ -72,7 +72,7 @@ fn conjuncts(condition: Expr, out: &mut Vec<Expr>) {
             conjuncts(*right, out);
         }
         Expr::Nested(inner) if matches!(*inner, Expr::BinaryOp { op: BinaryOperator::And, .. }) => {
-            conjuncts(*inner, out)
+            conjuncts(*inner, out);
         }
         other => out.push(other),
     }

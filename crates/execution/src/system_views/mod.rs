@@ -5,7 +5,7 @@ use colonnade_types::{Oid, Relation, TableDefinition};
 use crate::pg_catalog::view::{Source, SystemView, row};
 
 /// The views.
-pub const VIEWS: &[SystemView] = &[SETTINGS, TABLES, WAL];
+pub(crate) const VIEWS: &[SystemView] = &[SETTINGS, TABLES, WAL];
 
 const fn view(number: u32, name: &'static str, columns: &'static str) -> SystemView {
     SystemView { schema: Oid::COLONNADE, oid: Oid(13_300 + number), name, kind: "v", columns, rows: None }

@@ -1,6 +1,6 @@
 //! A database in a directory of its own, and a session on it.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
