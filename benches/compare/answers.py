@@ -14,6 +14,9 @@ def normalise(value):
     """One value in a form that all engines share."""
     if isinstance(value, str) and TIMESTAMP.fullmatch(value):
         return value.rstrip("0").rstrip(".") if "." in value else value
+    if isinstance(value, str):
+        # char(n) is padded with blanks in PostgreSQL's protocol; engines without that type give the bare text.
+        return value.rstrip(" ")
     if value is None or isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return value
     if isinstance(value, bool):
