@@ -42,7 +42,7 @@ struct ReadFile {
 }
 
 impl TableFunctionImpl for ReadFile {
-    fn call_with_args(&self, args: TableFunctionArgs<'_>) -> DataFusionResult<Arc<dyn TableProvider>> {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> DataFusionResult<Arc<dyn TableProvider>> {
         let name = if self.csv { "read_csv" } else { "read_parquet" };
         let path = match args.exprs() {
             [Expr::Literal(ScalarValue::Utf8(Some(path)) | ScalarValue::Utf8View(Some(path)), _)] => path,
