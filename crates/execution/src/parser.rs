@@ -403,11 +403,45 @@ impl<'a> Cursor<'a> {
             | "reindex" | "refresh" => Err(Error::unsupported(first.to_ascii_uppercase())),
             "insert" => self.insert(),
             "alter" | "comment" => self.extended(),
+            "create" => self.create(),
             _ => {
                 let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
                 Ok(Body::Sql(Box::new(statement)))
             }
         }
+    }
+
+    /// sqlparser does not know the names of columns in CREATE TABLE t (a, b) AS: they are cut out and put back.
+    fn create(&mut self) -> Result<Body> {
+        let table = (0..self.tokens.len().min(8)).find(|&i| self.word_at(i).is_some_and(|word| word == "table"));
+        let open = table.and_then(|table| (table..self.tokens.len()).find(|&i| self.tokens[i].token == Token::LParen));
+        if let Some(open) = open {
+            let close = (open..self.tokens.len()).find(|&i| self.tokens[i].token == Token::RParen);
+            let names = close.filter(|close| {
+                self.word_at(close + 1).is_some_and(|word| word == "as" || word == "with")
+                    && self.tokens[open + 1..*close].iter().enumerate().all(|(i, token)| match &token.token {
+                        Token::Word(_) => i % 2 == 0,
+                        Token::Comma => i % 2 == 1,
+                        _ => false,
+                    })
+            });
+            if let Some(close) = names {
+                self.next = open + 1;
+                let idents = self.ident_list()?;
+                let mut tokens = self.tokens.to_vec();
+                tokens.drain(open..=close);
+                let mut statement = self.with_parser(&tokens, |parser| parser.parse_statement())?;
+                if let ast::Statement::CreateTable(create) = &mut statement {
+                    create.columns = idents
+                        .into_iter()
+                        .map(|name| ast::ColumnDef { name, data_type: ast::DataType::Unspecified, options: Vec::new() })
+                        .collect();
+                }
+                return Ok(Body::Sql(Box::new(statement)));
+            }
+        }
+        let statement = self.with_parser(self.tokens, |parser| parser.parse_statement())?;
+        Ok(Body::Sql(Box::new(statement)))
     }
 
     /// Statements that have forms beyond what sqlparser reads.

@@ -12,6 +12,7 @@ use colonnade_types::{DisplaySettings, SqlType, coerce};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -91,6 +92,48 @@ impl ScalarUDFImpl for PgCast {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&out, 0)?));
         }
         Ok(ColumnarValue::Array(out))
+    }
+}
+
+/// A cast that is Arrow's on purpose; it turns into DataFusion's own when the plan is simplified, after PostgreSQL's meaning was put in.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ArrowCast {
+    to: DataType,
+    signature: Signature,
+}
+
+/// Makes the expression that casts `expr` as Arrow does.
+pub(crate) fn arrow_cast(expr: Expr, to: DataType) -> Expr {
+    ScalarUDF::from(ArrowCast { to, signature: Signature::any(1, Volatility::Immutable) }).call(vec![expr])
+}
+
+impl ScalarUDFImpl for ArrowCast {
+    fn name(&self) -> &str {
+        "arrow_cast_to"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        match args.args.first() {
+            Some(argument) => argument.cast_to(&self.to, None),
+            None => Err(DataFusionError::Internal("cast without an argument".to_owned())),
+        }
+    }
+
+    fn simplify(&self, mut args: Vec<Expr>, _: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
+        match args.pop() {
+            Some(argument) => {
+                Ok(ExprSimplifyResult::Simplified(Expr::Cast(Cast::new(Box::new(argument), self.to.clone()))))
+            }
+            None => Ok(ExprSimplifyResult::Original(args)),
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use colonnade_types::{DisplaySettings, SqlType};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use parking_lot::Mutex;
 use sqlparser::ast::BinaryOperator;
 
 use crate::binder::arithmetic::{ArithmeticOp, TimeOp, checked, time_call};
-use crate::binder::cast::cast_expr;
+use crate::binder::cast::{arrow_cast, cast_expr};
 use crate::binder::types::{is_unknown_literal, parse_literal, type_of};
 
 /// Types found for parameters, by number from 1.
@@ -159,7 +159,7 @@ impl PostgresOperators {
     ) -> Result<Expr, (Expr, Expr)> {
         use ArithmeticOp::{Add, Divide, Multiply, Subtract};
         let to = |expr: Expr, from: &SqlType, to: &SqlType| cast_expr(expr, from, to, true);
-        let native = |expr: Expr, data_type: DataType| Expr::Cast(Cast::new(Box::new(expr), data_type));
+        let native = arrow_cast;
         let binary = |left: Expr, op: Operator, right: Expr| {
             Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
         };
@@ -260,14 +260,14 @@ impl PostgresOperators {
                     } else {
                         DataType::Decimal256(widened.min(76), 12)
                     };
-                    left = Expr::Cast(Cast::new(Box::new(left), wide));
+                    left = arrow_cast(left, wide);
                 }
             }
         }
         let out = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)));
         if unconstrained {
             let data_type = SqlType::Numeric(None).arrow_type();
-            return Ok(Expr::Cast(Cast::new(Box::new(out), data_type)));
+            return Ok(arrow_cast(out, data_type));
         }
         Ok(out)
     }
@@ -275,8 +275,8 @@ impl PostgresOperators {
 
 /// `date` moved by days.
 fn shifted(date: Expr, op: ArithmeticOp, days: Expr) -> Expr {
-    let number = Expr::Cast(Cast::new(Box::new(date), DataType::Int32));
-    Expr::Cast(Cast::new(Box::new(checked(op, &DataType::Int32, number, days)), DataType::Date32))
+    let number = arrow_cast(date, DataType::Int32);
+    arrow_cast(checked(op, &DataType::Int32, number, days), DataType::Date32)
 }
 
 /// What a literal of unknown type beside `other` is read as.

@@ -16,13 +16,13 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union, Values,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
+    Values,
 };
-
 use datafusion::optimizer::AnalyzerRule as _;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use crate::binder::cast::{cast_array, cast_expr};
+use crate::binder::cast::{arrow_cast, cast_array, cast_expr};
 use crate::binder::operators::{ParameterTypes, narrow_integer, parameter_number, typed_parameter};
 use crate::binder::types::{is_unknown_literal, literal, parse_literal, type_of};
 use crate::error::{Error, Result};
@@ -187,6 +187,10 @@ impl Semantics<'_> {
                 };
                 Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
             }
+            Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "pg_typeof" => {
+                let args = args.into_iter().map(narrow_integer).collect();
+                Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+            }
             Expr::ScalarFunction(ScalarFunction { func, mut args })
                 if func.name() == "array_has" && args.len() == 2 =>
             {
@@ -259,6 +263,10 @@ impl Semantics<'_> {
             return Ok(Expr::Cast(Cast { expr, field }));
         };
         let from = if from == SqlType::Unknown { SqlType::Text } else { from };
+        // Counts of DataFusion's functions are unsigned, which no SQL type is.
+        if matches!(to, SqlType::Integer | SqlType::BigInt) && is_unsigned(&expr, schema) {
+            return Ok(arrow_cast(*expr, to.arrow_type()));
+        }
         match (&from, &to) {
             (from, SqlType::Reg(kind)) if from.is_string() => self.call(reg_function(*kind, true), *expr),
             // A plain cast between the same physical types would keep the field's metadata, and with it the type.
@@ -279,6 +287,10 @@ impl Semantics<'_> {
         };
         Ok(Expr::ScalarFunction(ScalarFunction { func: function, args: vec![argument] }))
     }
+}
+
+fn is_unsigned(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::UInt64 | DataType::UInt16 | DataType::UInt8))
 }
 
 fn reg_function(kind: RegKind, input: bool) -> &'static str {

@@ -57,8 +57,12 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
         }
+        if let Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(exprs), .. }) = &mut query.order_by {
+            exprs.iter_mut().for_each(|order| keep_number(&mut order.expr));
+        }
         if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
             for expr in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+                keep_number(expr);
                 if let Err(error) = self.limit(expr) {
                     return ControlFlow::Break(error);
                 }
@@ -72,6 +76,9 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Error> {
         name_projection(&mut select.projection);
+        if let ast::GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            exprs.iter_mut().for_each(keep_number);
+        }
         ControlFlow::Continue(())
     }
 
@@ -86,6 +93,33 @@ impl VisitorMut for Rewriter<'_> {
                     Err(error) => return ControlFlow::Break(error),
                 }
             }
+        }
+        match expr {
+            ast::Expr::Function(function) => {
+                if let Some(ast::WindowType::WindowSpec(spec)) = &mut function.over {
+                    if let Some(frame) = &mut spec.window_frame {
+                        for bound in std::iter::once(&mut frame.start_bound).chain(frame.end_bound.as_mut()) {
+                            if let ast::WindowFrameBound::Preceding(Some(n))
+                            | ast::WindowFrameBound::Following(Some(n)) = bound
+                            {
+                                keep_number(n);
+                            }
+                        }
+                    }
+                }
+            }
+            // A sign binds closer than a power: -2 ^ 2 is 4.
+            ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: inner } => {
+                if let ast::Expr::BinaryOp { left, op: ast::BinaryOperator::PGExp, right } = inner.as_ref() {
+                    let left = ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: left.clone() };
+                    *expr = ast::Expr::BinaryOp {
+                        left: Box::new(left),
+                        op: ast::BinaryOperator::PGExp,
+                        right: right.clone(),
+                    };
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -131,7 +165,33 @@ impl Rewriter<'_> {
             return Ok(());
         }
         match expr {
-            ast::Expr::Function(function) => rewrite_function(function),
+            ast::Expr::Function(function) => {
+                rewrite_function(function);
+                if let Some(type_name) = signed_result(function) {
+                    *expr = cast(expr.clone(), type_name);
+                }
+            }
+            ast::Expr::Value(value) => match &value.value {
+                ast::Value::Number(text, false) => {
+                    let (text, span) = (text.clone(), value.span);
+                    if text.parse::<i32>().is_ok() {
+                        *expr = cast(ast::Expr::Value(ast::Value::Number(text, true).with_span(span)), "int4");
+                    } else if text.contains(['e', 'E']) {
+                        *expr = cast(string(&text), "float8");
+                    }
+                }
+                ast::Value::UnicodeStringLiteral(text) => *expr = string(&text.clone()),
+                _ => {}
+            },
+            ast::Expr::UnaryOp { op: ast::UnaryOperator::BitwiseNot, expr: inner } => {
+                let ones =
+                    ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: Box::new(cast(number("1"), "int4")) };
+                *expr = ast::Expr::Nested(Box::new(ast::Expr::BinaryOp {
+                    left: inner.clone(),
+                    op: ast::BinaryOperator::PGBitwiseXor,
+                    right: Box::new(ones),
+                }));
+            }
             ast::Expr::BinaryOp { left, op, right } => {
                 if let ast::BinaryOperator::PGCustomBinaryOperator(name) = op {
                     *op = operator(name.last().map(String::as_str).unwrap_or_default())?;
@@ -172,12 +232,33 @@ pub(crate) fn placeholder(expr: &ast::Expr) -> Option<usize> {
     }
 }
 
+/// Marks a number that stands for itself: a column's position, a count of rows. Other integers are given PostgreSQL's type, integer if
+/// they fit; sqlparser's flag for a long literal, which PostgreSQL has not, tells them apart.
+fn keep_number(expr: &mut ast::Expr) {
+    if let ast::Expr::Value(value) = expr {
+        if let ast::Value::Number(_, kept) = &mut value.value {
+            *kept = true;
+        }
+    }
+}
+
+/// The signed type of functions whose results DataFusion counts without sign.
+fn signed_result(function: &ast::Function) -> Option<&'static str> {
+    let [part] = function.name.0.as_slice() else { return None };
+    match crate::names::fold(part.as_ident()?).as_str() {
+        "row_number" | "rank" | "dense_rank" => Some("int8"),
+        "ntile" | "array_length" | "cardinality" | "array_ndims" | "array_position" => Some("int4"),
+        _ => None,
+    }
+}
+
 fn is_null(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Value(value) if value.value == ast::Value::Null)
 }
 
+/// A number that is not given a type of its own.
 pub(crate) fn number(text: &str) -> ast::Expr {
-    ast::Expr::Value(ast::Value::Number(text.to_owned(), false).into())
+    ast::Expr::Value(ast::Value::Number(text.to_owned(), true).into())
 }
 
 pub(crate) fn string(text: &str) -> ast::Expr {
@@ -262,6 +343,9 @@ fn rewrite_function(function: &mut ast::Function) {
         [part] => part.as_ident().map(crate::names::fold).unwrap_or_default(),
         _ => return,
     };
+    if name == "every" {
+        function.name = ast::ObjectName::from(vec![ast::Ident::new("bool_and")]);
+    }
     let input = match name.as_str() {
         "sum" => AggregateInput::SUM,
         "avg" => AggregateInput::AVG,

@@ -248,12 +248,11 @@ fn convert(array: &ArrayRef, to: &SqlType, settings: &DisplaySettings) -> Result
             let days = arrow::compute::cast_with_options(&number, &DataType::Int32, &options)?;
             return Ok(arrow::compute::cast(&days, &DataType::Date32)?);
         }
-        let micros: arrow::array::Int64Array =
-            number.as_primitive::<Int64Type>().try_unary(|seconds| {
-                seconds.checked_mul(1_000_000).ok_or_else(|| {
-                    arrow::error::ArrowError::ArithmeticOverflow("timestamp".to_owned())
-                })
-            })?;
+        let micros: arrow::array::Int64Array = number.as_primitive::<Int64Type>().try_unary(|seconds| {
+            seconds
+                .checked_mul(1_000_000)
+                .ok_or_else(|| arrow::error::ArrowError::ArithmeticOverflow("timestamp".to_owned()))
+        })?;
         return Ok(arrow::compute::cast(&micros, &to.arrow_type())?);
     }
     let from = SqlType::from_arrow(from_type)

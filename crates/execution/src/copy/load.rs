@@ -231,7 +231,8 @@ impl Loader {
                 return Err(bad_format("COPY file signature not recognized"));
             }
             let extension = integer(&header[BINARY_SIGNATURE.len() + 4..]);
-            let extension = usize::try_from(extension).map_err(|_| bad_format("invalid COPY file header (wrong length)"))?;
+            let extension =
+                usize::try_from(extension).map_err(|_| bad_format("invalid COPY file header (wrong length)"))?;
             if self.binary.len() < header.len() + extension {
                 return Ok(());
             }
@@ -262,8 +263,9 @@ impl Loader {
         self.row_number += 1;
         let context = self.row_context();
         if usize::try_from(count) != Ok(self.places.len()) {
-            return Err(bad_format(format!("row field count is {count}, expected {}", self.places.len()))
-                .with_context(context));
+            return Err(
+                bad_format(format!("row field count is {count}, expected {}", self.places.len())).with_context(context)
+            );
         }
         // Looked over first, so that a row is appended whole or not at all.
         let mut spans = Vec::with_capacity(self.places.len());
@@ -279,7 +281,8 @@ impl Loader {
                 spans.push(None);
                 continue;
             }
-            let length = usize::try_from(length).map_err(|_| bad_format("invalid field size").with_context(context.clone()))?;
+            let length =
+                usize::try_from(length).map_err(|_| bad_format("invalid field size").with_context(context.clone()))?;
             if self.binary.len() < cursor + length {
                 self.row_number -= 1;
                 return Ok(None);

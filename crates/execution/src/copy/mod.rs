@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::names::fold;
 use crate::outcome::{CommandTag, CopyFormat, Outcome};
 use crate::planner::{physical_plan, run as run_plan, types_of};
+use crate::rewrite::as_names;
 use crate::session::Session;
 
 /// A parsed COPY.
@@ -168,9 +169,8 @@ async fn unload_to(
                     table.clone_from(name);
                 }
                 if !columns.is_empty() {
-                    let item = |column: &ast::Ident| {
-                        ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(column.clone()))
-                    };
+                    let item =
+                        |column: &ast::Ident| ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(column.clone()));
                     select.projection = columns.iter().map(item).collect();
                 }
             }
@@ -180,7 +180,7 @@ async fn unload_to(
     let snapshot = session.snapshot()?;
     let binder = session.binder();
     let scope = binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
-    let bound = binder.plan(&query, scope, parameters)?;
+    let bound = as_names(binder.plan(&query, scope, parameters)?, &binder.state)?;
     let plan = physical_plan(&binder.state, &bound.plan).await?;
     let batches = run_plan(&binder.state, plan, types_of(&bound.schema), session.guard().clone())?;
     let format = options.format;

@@ -84,10 +84,9 @@ fn columns(name: &str, value: &CopyOptionValue) -> Result<ColumnSet> {
 fn one_byte(what: &str, text: &str) -> Result<u8> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() => Ok(*byte),
-        _ => Err(Error::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("COPY {what} must be a single one-byte character"),
-        )),
+        _ => {
+            Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("COPY {what} must be a single one-byte character")))
+        }
     }
 }
 
@@ -133,7 +132,10 @@ impl CopyOptions {
                 "force_null" => force_null = columns(name, value)?,
                 "encoding" => {
                     let encoding = word(name, value)?;
-                    if !matches!(encoding.to_ascii_lowercase().replace(['-', '_'], "").as_str(), "utf8" | "unicode" | "sqlascii") {
+                    if !matches!(
+                        encoding.to_ascii_lowercase().replace(['-', '_'], "").as_str(),
+                        "utf8" | "unicode" | "sqlascii"
+                    ) {
                         return Err(invalid("argument to option \"encoding\" must be a valid encoding name")
                             .with_detail("Only UTF8 is supported."));
                     }

@@ -95,10 +95,8 @@ fn folded(table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<Arc<dyn T
     if counts.values().any(|count| *count > 1) || schema.fields().iter().all(|f| f.name().to_lowercase() == *f.name()) {
         return Ok(table);
     }
-    let exprs = schema
-        .fields()
-        .iter()
-        .map(|f| Expr::Column(Column::new_unqualified(f.name())).alias(f.name().to_lowercase()));
+    let exprs =
+        schema.fields().iter().map(|f| Expr::Column(Column::new_unqualified(f.name())).alias(f.name().to_lowercase()));
     let plan = LogicalPlanBuilder::scan("file", provider_as_source(table), None)?.project(exprs)?.build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
@@ -162,13 +160,15 @@ fn guess(path: &str, sample: &[u8]) -> Result<(SchemaRef, bool)> {
     let text = |t: &SqlType| *t == SqlType::Text;
     // A first line that is all text above typed columns, or distinct words, is a header.
     let header = rows.len() > 1
-        && (with_first != without || (with_first.iter().all(text) && first.iter().all(|name| name.as_deref().is_some_and(is_word))));
+        && (with_first != without
+            || (with_first.iter().all(text) && first.iter().all(|name| name.as_deref().is_some_and(is_word))));
     let chosen = if header { without } else { with_first };
     let fields: Vec<Field> = chosen
         .iter()
         .enumerate()
         .map(|(index, sql_type)| {
-            let name = first.get(index).cloned().flatten().filter(|_| header).unwrap_or_else(|| format!("column{index}"));
+            let name =
+                first.get(index).cloned().flatten().filter(|_| header).unwrap_or_else(|| format!("column{index}"));
             Field::new(name, sql_type.arrow_type(), true)
         })
         .collect();
@@ -176,7 +176,8 @@ fn guess(path: &str, sample: &[u8]) -> Result<(SchemaRef, bool)> {
 }
 
 fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(|c| c.is_alphanumeric() || "_ .-".contains(c))
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_alphanumeric() || "_ .-".contains(c))
 }
 
 /// The narrowest type that takes all of some values.
@@ -185,9 +186,7 @@ fn column_type<'a>(values: impl Iterator<Item = &'a str> + Clone) -> SqlType {
     if values.clone().next().is_none() {
         return SqlType::Text;
     }
-    for candidate in
-        [SqlType::BigInt, SqlType::DoublePrecision, SqlType::Boolean, SqlType::Date, SqlType::Timestamp]
-    {
+    for candidate in [SqlType::BigInt, SqlType::DoublePrecision, SqlType::Boolean, SqlType::Date, SqlType::Timestamp] {
         let plain = |text: &str| match candidate {
             SqlType::BigInt | SqlType::DoublePrecision => text.bytes().any(|b| b.is_ascii_digit()),
             SqlType::Boolean => matches!(text.to_ascii_lowercase().as_str(), "true" | "false"),

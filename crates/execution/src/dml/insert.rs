@@ -202,6 +202,9 @@ async fn look<'a>(
             }
             _ => {
                 let mut query = query.clone();
+                if let ast::SetExpr::Values(values) = query.body.as_ref() {
+                    query.body = selects(&values.rows)?;
+                }
                 if query.with.is_none() {
                     query.with = with.cloned();
                 }
@@ -221,6 +224,27 @@ async fn look<'a>(
         }
     }
     Ok(Target { table, alias, places, listed, source, returning: insert.returning.as_deref(), overriding })
+}
+
+/// VALUES as queries of one row each, for rows that hold subqueries.
+fn selects(rows: &[ast::Parens<Vec<ast::Expr>>]) -> Result<Box<ast::SetExpr>> {
+    let mut body: Option<Box<ast::SetExpr>> = None;
+    for row in rows {
+        let mut query = crate::parser::parse_query("SELECT 1")?;
+        if let ast::SetExpr::Select(select) = query.body.as_mut() {
+            select.projection = row.content.iter().cloned().map(ast::SelectItem::UnnamedExpr).collect();
+        }
+        body = Some(match body {
+            None => query.body,
+            Some(left) => Box::new(ast::SetExpr::SetOperation {
+                op: ast::SetOperator::Union,
+                set_quantifier: ast::SetQuantifier::All,
+                left,
+                right: query.body,
+            }),
+        });
+    }
+    body.ok_or_else(|| Error::internal("VALUES without rows"))
 }
 
 fn has_subquery(expr: &ast::Expr) -> bool {

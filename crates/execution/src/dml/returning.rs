@@ -15,6 +15,7 @@ use crate::cancel::CancelGuard;
 use crate::error::Result;
 use crate::outcome::ResultSchema;
 use crate::planner::{physical_plan, run, types_of};
+use crate::rewrite::as_names;
 
 /// The query `SELECT items FROM alias`.
 pub(crate) fn query(items: &[ast::SelectItem], alias: &str) -> Result<Box<ast::Query>> {
@@ -63,7 +64,7 @@ pub(crate) async fn evaluate(
     guard: &CancelGuard,
 ) -> Result<(ResultSchema, Vec<RecordBatch>)> {
     let scope = over(scope, table, alias, rows)?;
-    let bound = binder.plan(query(items, alias)?.as_ref(), scope, parameters)?;
+    let bound = as_names(binder.plan(query(items, alias)?.as_ref(), scope, parameters)?, &binder.state)?;
     let plan = physical_plan(&binder.state, &bound.plan).await?;
     let batches = run(&binder.state, plan, types_of(&bound.schema), guard.clone())?.try_collect().await?;
     Ok((bound.schema, batches))
@@ -79,14 +80,15 @@ pub(crate) fn describe(
     parameters: &Parameters,
 ) -> Result<ResultSchema> {
     let scope = over(scope, table, alias, Vec::new())?;
-    Ok(binder.plan(query(items, alias)?.as_ref(), scope, parameters)?.schema)
+    Ok(as_names(binder.plan(query(items, alias)?.as_ref(), scope, parameters)?, &binder.state)?.schema)
 }
 
 fn over(mut scope: Scope, table: &TableDefinition, alias: &str, rows: Vec<RecordBatch>) -> Result<Scope> {
     let schema = table.arrow_schema();
-    let rows: Vec<RecordBatch> =
-        // The batches say "nullable" where the table does not; their columns are what counts.
-        rows.iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())).collect::<Result<_, _>>()?;
+    let rows: Vec<RecordBatch> = rows
+        .into_iter()
+        .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()))
+        .collect::<Result<_, _>>()?;
     let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![rows])?));
     scope.overrides.insert(alias.to_owned(), source);
     Ok(scope)

@@ -23,7 +23,10 @@ async fn rows_go_in_and_come_out() {
     assert_eq!(ok(&mut s, "select count(*), sum(a), avg(a), max(b) from t").await, ["3|6|2.0000000000000000|three"]);
     assert_eq!(ok(&mut s, "insert into t select a + 10, b from t returning a, upper(b) as u").await.len(), 3);
     assert_eq!(ok(&mut s, "select a from t where d = '2024-02-29 12:00'").await, ["3"]);
-    assert_eq!(ok(&mut s, "select a from t where a in ('1', 11) or b like 'th%' order by a desc").await, ["13", "11", "3", "1"]);
+    assert_eq!(
+        ok(&mut s, "select a from t where a in ('1', 11) or b like 'th%' order by a desc").await,
+        ["13", "11", "3", "1"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,10 +78,7 @@ async fn transactions_end_as_they_are_told() {
     ok(&mut s, "savepoint p").await;
     fails(&mut s, "insert into t values (1)", "23505").await;
     let error = fails(&mut s, "select 1", "25P02").await;
-    assert_eq!(
-        error.message,
-        "current transaction is aborted, commands ignored until end of transaction block"
-    );
+    assert_eq!(error.message, "current transaction is aborted, commands ignored until end of transaction block");
     ok(&mut s, "rollback to p").await;
     ok(&mut s, "insert into t values (2)").await;
     assert_eq!(ok(&mut s, "commit").await, ["COMMIT"]);
@@ -163,7 +163,10 @@ async fn expressions_have_postgresqls_types_and_text() {
         ("select current_schema(), current_user", "public|colonnade"),
         ("select extract(year from timestamp '2024-05-06')", "2024"),
         ("select '{\"a\": 1}'::jsonb", "{\"a\": 1}"),
-        ("select x::text from (select '550e8400-e29b-41d4-a716-446655440000'::uuid as x) q", "550e8400-e29b-41d4-a716-446655440000"),
+        (
+            "select x::text from (select '550e8400-e29b-41d4-a716-446655440000'::uuid as x) q",
+            "550e8400-e29b-41d4-a716-446655440000",
+        ),
         ("select avg(x) from (values (1), (2)) v(x)", "1.5000000000000000"),
         ("select 'nan'::float8 = 'nan'::float8, 1::float8 / 3", "t|0.3333333333333333"),
     ] {
@@ -190,7 +193,8 @@ async fn parameters_take_their_types_from_where_they_stand() {
     use colonnade_execution::ScalarParameter;
     use colonnade_types::{Format, SqlType};
     let (_server, mut s) = with_table().await;
-    let text = |value: &str| ScalarParameter { format: Format::Text, value: Some(Bytes::copy_from_slice(value.as_bytes())) };
+    let text =
+        |value: &str| ScalarParameter { format: Format::Text, value: Some(Bytes::copy_from_slice(value.as_bytes())) };
     let statement = s.parse("insert into t values ($1, $2, $3, $4)").unwrap().remove(0);
     let prepared = s.prepare(&statement, &[]).await.unwrap();
     assert_eq!(
@@ -275,7 +279,8 @@ async fn large_loads_go_to_segments_and_filters_skip_granules() {
     let mut s = server.session();
     ok(&mut s, "create table big (id bigint, grp int, txt text) with (sort_key = 'id')").await;
     assert_eq!(
-        ok(&mut s, "insert into big select i, (i % 10)::int, 'row ' || i from generate_series(1, 150000) as g(i)").await,
+        ok(&mut s, "insert into big select i, (i % 10)::int, 'row ' || i from generate_series(1, 150000) as g(i)")
+            .await,
         ["INSERT 0 150000"]
     );
     assert_eq!(ok(&mut s, "select count(*), min(id), max(id), sum(grp) from big").await, ["150000|1|150000|675000"]);
@@ -286,7 +291,10 @@ async fn large_loads_go_to_segments_and_filters_skip_granules() {
     assert_eq!(ok(&mut s, "update big set grp = -1 where id = 2000").await, ["UPDATE 1"]);
     assert_eq!(ok(&mut s, "select count(*), min(grp) from big").await, ["149000|-1"]);
     assert_eq!(ok(&mut s, "select id from big order by id limit 2").await, ["1001", "1002"]);
-    assert_eq!(ok(&mut s, "select grp, count(*) from big group by grp order by grp limit 2").await, ["-1|1", "0|14899"]);
+    assert_eq!(
+        ok(&mut s, "select grp, count(*) from big group by grp order by grp limit 2").await,
+        ["-1|1", "0|14899"]
+    );
     ok(&mut s, "create table few (k bigint)").await;
     ok(&mut s, "insert into few values (140000), (140001)").await;
     assert_eq!(ok(&mut s, "select count(*) from big join few on id = k").await, ["2"]);
