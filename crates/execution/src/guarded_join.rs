@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -201,15 +202,20 @@ impl ExecutionPlan for GuardedJoinExec {
         let guard = context.session_config().get_extension::<PlanGuard>();
         let stream = self.input.execute(partition, context)?;
         Ok(match guard {
-            Some(guard) => make_cooperative(Box::pin(GuardedStream { stream, guard })),
+            Some(guard) => make_cooperative(Box::pin(GuardedStream { stream, guard, yielded: Instant::now() })),
             None => stream,
         })
     }
 }
 
+/// How long a join works before it lets other tasks of its thread run.
+const SLICE: Duration = Duration::from_millis(10);
+
 struct GuardedStream {
     stream: SendableRecordBatchStream,
     guard: Arc<PlanGuard>,
+    /// When the join last let others run.
+    yielded: Instant,
 }
 
 impl Stream for GuardedStream {
@@ -218,6 +224,11 @@ impl Stream for GuardedStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Err(error) = self.guard.check() {
             return Poll::Ready(Some(Err(error)));
+        }
+        if self.yielded.elapsed() > SLICE {
+            self.yielded = Instant::now();
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let outer = CURRENT.replace(Some(self.guard.as_ref().clone()));
         let polled = self.stream.poll_next_unpin(context);

@@ -413,6 +413,29 @@ impl<'a> Cursor<'a> {
 
     /// sqlparser does not know the names of columns in CREATE TABLE t (a, b) AS: they are cut out and put back.
     fn create(&mut self) -> Result<Body> {
+        let count = self.tokens.len();
+        let ends = |words: &[&str]| {
+            count > words.len()
+                && words.iter().enumerate().all(|(i, w)| self.word_at(count - words.len() + i).is_some_and(|x| x == *w))
+        };
+        let cut = if ends(&["with", "no", "data"]) {
+            3
+        } else if ends(&["with", "data"]) {
+            2
+        } else {
+            0
+        };
+        if cut > 0 {
+            let tokens = &self.tokens[..count - cut];
+            let mut inner = Cursor { source: self.source, places: self.places, tokens, next: 0 };
+            let mut body = inner.create()?;
+            if let (Body::Sql(statement), 3) = (&mut body, cut) {
+                if let ast::Statement::CreateTable(ast::CreateTable { query: Some(query), .. }) = statement.as_mut() {
+                    query.limit_clause = Some(no_rows());
+                }
+            }
+            return Ok(body);
+        }
         let table = (0..self.tokens.len().min(8)).find(|&i| self.word_at(i).is_some_and(|word| word == "table"));
         let open = table.and_then(|table| (table..self.tokens.len()).find(|&i| self.tokens[i].token == Token::LParen));
         if let Some(open) = open {
@@ -981,6 +1004,17 @@ impl<'a> Cursor<'a> {
         }
         Ok(())
     }
+}
+
+/// The limit that WITH NO DATA becomes; no client can write its long zero.
+fn no_rows() -> ast::LimitClause {
+    let zero = ast::Expr::Value(ast::Value::Number("0".to_owned(), true).into());
+    ast::LimitClause::LimitOffset { limit: Some(zero), offset: None, limit_by: Vec::new() }
+}
+
+/// Whether the query of CREATE TABLE AS was said WITH NO DATA.
+pub(crate) fn without_data(query: &ast::Query) -> bool {
+    query.limit_clause.as_ref() == Some(&no_rows())
 }
 
 /// Reads ` at Line: 1, Column: 8` at the end of a message of sqlparser.

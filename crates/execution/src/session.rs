@@ -872,7 +872,8 @@ fn source_of(sql: &ast::Statement) -> Result<(ast::Query, bool)> {
     match sql {
         ast::Statement::CreateTable(create) => {
             let query = create.query.as_deref().cloned().ok_or_else(|| Error::internal("CREATE TABLE has no query"))?;
-            Ok((query, true))
+            let with_data = !crate::parser::without_data(&query);
+            Ok((query, with_data))
         }
         ast::Statement::Query(query) => {
             let mut query = query.as_ref().clone();

@@ -14,10 +14,11 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::type_coercion::other::get_coerce_type_for_case_expression;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
-    Values,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+    Union, Values,
 };
 use datafusion::optimizer::AnalyzerRule as _;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
@@ -175,6 +176,7 @@ impl Semantics<'_> {
                         None => taken,
                     };
                 }
+                self.unite(&mut case, schema)?;
                 Ok(Expr::Case(case))
             }
             Expr::ScalarFunction(ScalarFunction { func, args })
@@ -206,6 +208,27 @@ impl Semantics<'_> {
             }
             other => Ok(other),
         }
+    }
+
+    /// Casts the results of a CASE to one type, which DataFusion would do only after the statement's columns have been described.
+    fn unite(&self, case: &mut Case, schema: &DFSchema) -> DataFusionResult<()> {
+        let results = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+        let mut types = Vec::new();
+        for result in results() {
+            types.push(result.get_type(schema)?);
+        }
+        let Some((first, rest)) = types.split_first() else { return Ok(()) };
+        if rest.iter().all(|t| t == first) {
+            return Ok(());
+        }
+        let Some(common) = get_coerce_type_for_case_expression(&types, None) else { return Ok(()) };
+        for then in case.when_then_expr.iter_mut().map(|(_, then)| then).chain(&mut case.else_expr) {
+            let from = then.get_type(schema)?;
+            if from != common && from != DataType::Null {
+                **then = arrow_cast(std::mem::take(then.as_mut()), common.clone());
+            }
+        }
+        Ok(())
     }
 
     /// The type of the first of several expressions that has one of its own.

@@ -343,8 +343,13 @@ fn rewrite_function(function: &mut ast::Function) {
         [part] => part.as_ident().map(crate::names::fold).unwrap_or_default(),
         _ => return,
     };
-    if name == "every" {
-        function.name = ast::ObjectName::from(vec![ast::Ident::new("bool_and")]);
+    let renamed = match name.as_str() {
+        "every" => Some("bool_and"),
+        "variance" => Some("var_samp"),
+        _ => None,
+    };
+    if let Some(renamed) = renamed {
+        function.name = ast::ObjectName::from(vec![ast::Ident::new(renamed)]);
     }
     let input = match name.as_str() {
         "sum" => AggregateInput::SUM,

@@ -410,10 +410,12 @@ fn located(mut error: Error, _binder: &Binder, span: sqlparser::tokenizer::Span)
     error
 }
 
-/// Whether a number as written is input of a type, so that no cast has to round it.
+/// Whether a number as written is input of a type, so that no cast has to round it or refuse it.
 fn takes_number(sql_type: &SqlType, text: &str) -> bool {
     match sql_type {
-        SqlType::SmallInt | SqlType::Integer | SqlType::BigInt => text.bytes().all(|b| b.is_ascii_digit()),
+        SqlType::SmallInt => text.parse::<i16>().is_ok(),
+        SqlType::Integer => text.parse::<i32>().is_ok(),
+        SqlType::BigInt => text.parse::<i64>().is_ok(),
         SqlType::Numeric(_) | SqlType::DoublePrecision | SqlType::Real => true,
         SqlType::Text | SqlType::Varchar(_) => text.bytes().all(|b| b.is_ascii_digit()),
         _ => false,
