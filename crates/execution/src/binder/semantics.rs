@@ -126,6 +126,12 @@ impl Semantics<'_> {
                     None => expr,
                 })
             }
+            Expr::Negative(inner) => Ok(match *inner {
+                Expr::Literal(ScalarValue::Int32(Some(value)), None) if value != i32::MIN => {
+                    Expr::Literal(ScalarValue::Int32(Some(-value)), None)
+                }
+                other => Expr::Negative(Box::new(other)),
+            }),
             Expr::InList(list) => {
                 let Some(of) = type_of(&list.expr, schema).filter(|t| *t != SqlType::Unknown) else {
                     return Ok(Expr::InList(list));

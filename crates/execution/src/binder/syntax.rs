@@ -27,9 +27,27 @@ pub(crate) enum Parameters {
 pub(crate) fn rewrite<T: ast::VisitMut>(node: &mut T, parameters: &Parameters) -> Result<()> {
     crate::rewrite::rewrite(node);
     let mut rewriter = Rewriter { parameters };
-    match node.visit(&mut rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
+    if let ControlFlow::Break(error) = node.visit(&mut rewriter) {
+        return Err(error);
+    }
+    // DataFusion looks at the flag in places.
+    let _ = node.visit(&mut Unmark);
+    Ok(())
+}
+
+/// Takes the marks of [`keep_number`] off.
+struct Unmark;
+
+impl VisitorMut for Unmark {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Value(value) = expr {
+            if let ast::Value::Number(_, kept) = &mut value.value {
+                *kept = false;
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -108,6 +126,8 @@ impl VisitorMut for Rewriter<'_> {
                     }
                 }
             }
+            // DataFusion takes names and literals only within a row.
+            ast::Expr::Tuple(values) => values.iter_mut().for_each(keep_number),
             // A sign binds closer than a power: -2 ^ 2 is 4.
             ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: inner } => {
                 if let ast::Expr::BinaryOp { left, op: ast::BinaryOperator::PGExp, right } = inner.as_ref() {

@@ -147,6 +147,10 @@ async fn expressions_have_postgresqls_types_and_text() {
     for (sql, expected) in [
         ("select 1, 1, 'a'", "1|1|a"),
         ("select pg_typeof(1), pg_typeof(1 + 1)", "integer|integer"),
+        ("select sum(x) over (order by x rows between 1 preceding and 1 following) from (values (1)) v(x)", "1"),
+        ("select count(*) from (values (1, 2)) v(a, b) where (a, b) in ((1, 2), (2, 1))", "1"),
+        ("select case when x > 1 then 1 else 2.5 end from (values (1)) v(x)", "2.5"),
+        ("select -2 ^ 2, ~5, round(1234.567, -2)::int", "4|-6|1200"),
         ("select 7 / 2, 7 % 2, 7.0 / 2", "3|1|3.5000000000000000"),
         ("select true::text, 1.50::text, date '2024-01-31'::text", "true|1.50|2024-01-31"),
         ("select date '2024-01-31' + 1, date '2024-03-01' - date '2024-02-01'", "2024-02-01|29"),

@@ -11,15 +11,15 @@ use colonnade_types::{ColumnEncoder, Format};
 use futures::StreamExt as _;
 
 /// A running engine; closed and removed when dropped.
-pub struct TestServer {
-    pub engine: Engine,
-    pub database: Database,
+pub(crate) struct TestServer {
+    pub(crate) engine: Engine,
+    pub(crate) database: Database,
     writer: Option<std::thread::JoinHandle<()>>,
-    pub directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl TestServer {
-    pub fn start() -> TestServer {
+    pub(crate) fn start() -> TestServer {
         let directory = tempfile::tempdir().expect("a directory");
         let disk = Arc::new(FileDisk::open(directory.path().join("data")).expect("a disk"));
         let database =
@@ -31,7 +31,7 @@ impl TestServer {
         TestServer { engine, database, writer: Some(writer), directory }
     }
 
-    pub fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> Session {
         let options = SessionOptions {
             user: "colonnade".to_owned(),
             database: "colonnade".to_owned(),
@@ -41,7 +41,7 @@ impl TestServer {
         self.engine.session(options).expect("a session")
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).to_string_lossy().into_owned()
     }
 }
@@ -56,10 +56,10 @@ impl Drop for TestServer {
 }
 
 /// Rows as text, NULL as `NULL`, columns separated by `|`.
-pub type Rows = Vec<String>;
+pub(crate) type Rows = Vec<String>;
 
 /// Runs a message of statements as the simple protocol does; gives the last statement's rows, or its tag.
-pub async fn query(session: &mut Session, sql: &str) -> Result<Rows, Error> {
+pub(crate) async fn query(session: &mut Session, sql: &str) -> Result<Rows, Error> {
     let result = statements(session, sql, None).await;
     if result.is_err() {
         session.fail();
@@ -71,7 +71,7 @@ pub async fn query(session: &mut Session, sql: &str) -> Result<Rows, Error> {
 }
 
 /// Runs a COPY FROM STDIN with its data, cut into small pieces.
-pub async fn copy_in(session: &mut Session, sql: &str, data: &[u8]) -> Result<Rows, Error> {
+pub(crate) async fn copy_in(session: &mut Session, sql: &str, data: &[u8]) -> Result<Rows, Error> {
     let result = statements(session, sql, Some(data)).await;
     if result.is_err() {
         session.fail();
@@ -91,7 +91,7 @@ async fn statements(session: &mut Session, sql: &str, data: Option<&[u8]>) -> Re
     Ok(out)
 }
 
-pub async fn collect(session: &Session, outcome: Outcome, data: Option<&[u8]>) -> Result<Rows, Error> {
+pub(crate) async fn collect(session: &Session, outcome: Outcome, data: Option<&[u8]>) -> Result<Rows, Error> {
     match outcome {
         Outcome::Empty => Ok(Vec::new()),
         Outcome::Command(tag) => Ok(vec![tag.to_string()]),
@@ -141,7 +141,7 @@ pub async fn collect(session: &Session, outcome: Outcome, data: Option<&[u8]>) -
 }
 
 /// Runs what must work.
-pub async fn ok(session: &mut Session, sql: &str) -> Rows {
+pub(crate) async fn ok(session: &mut Session, sql: &str) -> Rows {
     match query(session, sql).await {
         Ok(rows) => rows,
         Err(error) => panic!("{sql}\n{error:?}"),
@@ -149,7 +149,7 @@ pub async fn ok(session: &mut Session, sql: &str) -> Rows {
 }
 
 /// Runs what must fail with a state, and gives the error.
-pub async fn fails(session: &mut Session, sql: &str, state: &str) -> Error {
+pub(crate) async fn fails(session: &mut Session, sql: &str, state: &str) -> Error {
     match query(session, sql).await {
         Ok(rows) => panic!("{sql}\nshould fail with {state}, gave {rows:?}"),
         Err(error) => {
