@@ -48,10 +48,11 @@ fn translate(error: DataFusionError) -> Error {
         DataFusionError::Collection(mut errors) if !errors.is_empty() => translate(errors.swap_remove(0)),
         DataFusionError::Diagnostic(diagnostic, inner) => {
             let mut error = translate(*inner);
-            if let Some(span) = diagnostic.span {
-                if error.position.is_none() && span.start.line > 0 {
-                    error.position = Some(packed(Location { line: span.start.line, column: span.start.column }));
-                }
+            if let Some(span) = diagnostic.span
+                && error.position.is_none()
+                && span.start.line > 0
+            {
+                error.position = Some(packed(Location { line: span.start.line, column: span.start.column }));
             }
             error
         }
@@ -200,20 +201,20 @@ fn plan_error(message: &str) -> Error {
     if line.starts_with("Invalid function") {
         return undefined_function(quoted(line).unwrap_or_default(), Some(""));
     }
-    if line.contains("Failed to coerce arguments to satisfy a call to") || line.contains("does not support") {
-        if let Some(name) = quoted(line) {
-            return undefined_function(name, argument_types(line).as_deref());
-        }
+    if (line.contains("Failed to coerce arguments to satisfy a call to") || line.contains("does not support"))
+        && let Some(name) = quoted(line)
+    {
+        return undefined_function(name, argument_types(line).as_deref());
     }
-    if line.contains("No function matches the given name and argument types") {
-        if let Some((_, call)) = line.split_once("argument types '") {
-            let call = call.split('\'').next().unwrap_or_default();
-            let name = call.split('(').next().unwrap_or_default().to_lowercase();
-            return undefined_function(&name, argument_types(call).as_deref());
-        }
+    if line.contains("No function matches the given name and argument types")
+        && let Some((_, call)) = line.split_once("argument types '")
+    {
+        let call = call.split('\'').next().unwrap_or_default();
+        let name = call.split('(').next().unwrap_or_default().to_lowercase();
+        return undefined_function(&name, argument_types(call).as_deref());
     }
     if line.contains("must appear in the GROUP BY clause") || line.contains("must be in GROUP BY") {
-        let column = line.split('"').nth(1).or_else(|| line.rsplit(": ").nth(0)).unwrap_or_default();
+        let column = line.split('"').nth(1).or_else(|| line.rsplit(": ").next()).unwrap_or_default();
         return Error::new(
             SqlState::GROUPING_ERROR,
             format!(

@@ -215,7 +215,7 @@ pub struct Notice {
 impl Notice {
     /// A notice with a message only.
     #[must_use]
-    pub fn notice(message: impl Into<String>) -> Notice {
+    pub fn new(message: impl Into<String>) -> Notice {
         Notice {
             severity: Severity::Notice,
             sql_state: SqlState::SUCCESSFUL_COMPLETION,

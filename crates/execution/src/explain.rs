@@ -85,19 +85,17 @@ fn describe(plan: &dyn ExecutionPlan, depth: usize, analyze: bool, lines: &mut V
     let indent = if depth == 0 { String::new() } else { format!("{}->  ", " ".repeat(depth * 6 - 4)) };
     let text = Shown(plan).to_string().replace(crate::binder::names::MARK, "#");
     let mut line = format!("{indent}{text}");
-    if analyze {
-        if let Some(metrics) = plan.metrics() {
-            let metrics = metrics.aggregate_by_name();
-            let rows = metrics.output_rows();
-            let time = metrics.elapsed_compute();
-            if let Some(rows) = rows {
-                let _ = write!(line, "  (actual rows={rows}");
-                if let Some(nanos) = time {
-                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-                    let _ = write!(line, " time={:.3} ms", Duration::from_nanos(nanos).as_secs_f64() * 1e3);
-                }
-                line.push(')');
+    if analyze && let Some(metrics) = plan.metrics() {
+        let metrics = metrics.aggregate_by_name();
+        let rows = metrics.output_rows();
+        let time = metrics.elapsed_compute();
+        if let Some(rows) = rows {
+            let _ = write!(line, "  (actual rows={rows}");
+            if let Some(nanos) = time {
+                let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+                let _ = write!(line, " time={:.3} ms", Duration::from_nanos(nanos).as_secs_f64() * 1e3);
             }
+            line.push(')');
         }
     }
     lines.push(line);

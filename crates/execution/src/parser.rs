@@ -170,11 +170,10 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
                         | Keyword::LIKE
                         | Keyword::IS
                         | Keyword::EXPLAIN
-                ) {
-                    if let Some(level) = levels.last_mut() {
-                        *level += 1;
-                        total += 1;
-                    }
+                ) && let Some(level) = levels.last_mut()
+                {
+                    *level += 1;
+                    total += 1;
                 }
             }
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::Placeholder(_) => {}
@@ -429,10 +428,10 @@ impl<'a> Cursor<'a> {
             let tokens = &self.tokens[..count - cut];
             let mut inner = Cursor { source: self.source, places: self.places, tokens, next: 0 };
             let mut body = inner.create()?;
-            if let (Body::Sql(statement), 3) = (&mut body, cut) {
-                if let ast::Statement::CreateTable(ast::CreateTable { query: Some(query), .. }) = statement.as_mut() {
-                    query.limit_clause = Some(no_rows());
-                }
+            if let (Body::Sql(statement), 3) = (&mut body, cut)
+                && let ast::Statement::CreateTable(ast::CreateTable { query: Some(query), .. }) = statement.as_mut()
+            {
+                query.limit_clause = Some(no_rows());
             }
             return Ok(body);
         }

@@ -73,7 +73,7 @@ pub struct ScalarParameter {
 impl Session {
     pub(crate) fn new(engine: Engine, options: SessionOptions) -> Result<Session> {
         let mut settings = Settings::new(&options.user);
-        settings.set("application_name", Some(&[options.application_name.clone()]))?;
+        settings.set("application_name", Some(std::slice::from_ref(&options.application_name)))?;
         for (name, value) in &options.settings {
             settings.set(name, Some(std::slice::from_ref(value)))?;
         }

@@ -467,11 +467,11 @@ fn check(known: &Known, values: &[String], display: &DisplaySettings) -> Result<
     match known.rule {
         Rule::SearchPath => {
             // One quoted value may hold a whole list, as clients send it at start-up.
-            if let [single] = values {
-                if single.contains(',') || single.contains('"') {
-                    split_identifiers(single, ',').ok_or_else(invalid)?;
-                    return Ok(single.clone());
-                }
+            if let [single] = values
+                && (single.contains(',') || single.contains('"'))
+            {
+                split_identifiers(single, ',').ok_or_else(invalid)?;
+                return Ok(single.clone());
             }
             Ok(values.iter().map(|value| quote_path_part(value)).collect::<Vec<_>>().join(", "))
         }

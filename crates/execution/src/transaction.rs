@@ -260,10 +260,10 @@ impl TransactionState {
             Block::Explicit => {
                 self.block = Block::Failed;
                 // With savepoints the client may still go back to one.
-                if self.savepoints.is_empty() {
-                    if let Some(transaction) = self.transaction.lock().take() {
-                        transaction.rollback();
-                    }
+                if self.savepoints.is_empty()
+                    && let Some(transaction) = self.transaction.lock().take()
+                {
+                    transaction.rollback();
                 }
             }
         }

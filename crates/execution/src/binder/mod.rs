@@ -23,7 +23,7 @@ pub(crate) mod operators;
 pub(crate) mod provider;
 pub(crate) mod semantics;
 pub(crate) mod syntax;
-pub mod types;
+pub(crate) mod types;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -127,11 +127,11 @@ impl Binder {
             return parse_literal(text, to, &self.display());
         }
         let from = type_of(&expr, schema).unwrap_or(SqlType::Unknown);
-        if let Expr::Literal(value, _) = &expr {
-            if value.is_null() {
-                let array = arrow::array::new_null_array(&to.arrow_type(), 1);
-                return types::literal(to, &array);
-            }
+        if let Expr::Literal(value, _) = &expr
+            && value.is_null()
+        {
+            let array = arrow::array::new_null_array(&to.arrow_type(), 1);
+            return types::literal(to, &array);
         }
         if !assignable(&from, to) {
             return Err(Error::new(

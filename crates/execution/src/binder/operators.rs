@@ -251,17 +251,17 @@ impl PostgresOperators {
             ArithmeticOp::Modulo => Operator::Modulo,
         };
         let mut left = left;
-        if op == ArithmeticOp::Divide {
-            if let Some((precision, scale)) = left_modifier {
-                let widened = precision.saturating_add((12 - scale).max(0).unsigned_abs());
-                if scale < 12 {
-                    let wide = if widened <= 38 {
-                        DataType::Decimal128(widened, 12)
-                    } else {
-                        DataType::Decimal256(widened.min(76), 12)
-                    };
-                    left = arrow_cast(left, wide);
-                }
+        if op == ArithmeticOp::Divide
+            && let Some((precision, scale)) = left_modifier
+        {
+            let widened = precision.saturating_add((12 - scale).max(0).unsigned_abs());
+            if scale < 12 {
+                let wide = if widened <= 38 {
+                    DataType::Decimal128(widened, 12)
+                } else {
+                    DataType::Decimal256(widened.min(76), 12)
+                };
+                left = arrow_cast(left, wide);
             }
         }
         let out = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)));

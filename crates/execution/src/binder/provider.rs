@@ -91,10 +91,10 @@ impl<'a> Provider<'a> {
     }
 
     fn source(&self, path: &ObjectPath) -> Result<Arc<dyn TableSource>> {
-        if path.schema.is_none() {
-            if let Some(source) = self.scope.overrides.get(&path.name) {
-                return Ok(Arc::clone(source));
-            }
+        if path.schema.is_none()
+            && let Some(source) = self.scope.overrides.get(&path.name)
+        {
+            return Ok(Arc::clone(source));
         }
         let schemas: Vec<&str> = match &path.schema {
             Some(schema) => vec![schema.as_str()],

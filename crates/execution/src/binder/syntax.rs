@@ -102,26 +102,25 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Error> {
         if let (Parameters::Inferred(types), ast::Expr::Cast { expr: inner, data_type, .. }) = (self.parameters, &*expr)
+            && let Some(number) = placeholder(inner)
         {
-            if let Some(number) = placeholder(inner) {
-                match sql_type_of(data_type) {
-                    Ok(sql_type) => {
-                        note_parameter(number, &sql_type, types);
-                    }
-                    Err(error) => return ControlFlow::Break(error),
+            match sql_type_of(data_type) {
+                Ok(sql_type) => {
+                    note_parameter(number, &sql_type, types);
                 }
+                Err(error) => return ControlFlow::Break(error),
             }
         }
         match expr {
             ast::Expr::Function(function) => {
-                if let Some(ast::WindowType::WindowSpec(spec)) = &mut function.over {
-                    if let Some(frame) = &mut spec.window_frame {
-                        for bound in std::iter::once(&mut frame.start_bound).chain(frame.end_bound.as_mut()) {
-                            if let ast::WindowFrameBound::Preceding(Some(n))
-                            | ast::WindowFrameBound::Following(Some(n)) = bound
-                            {
-                                keep_number(n);
-                            }
+                if let Some(ast::WindowType::WindowSpec(spec)) = &mut function.over
+                    && let Some(frame) = &mut spec.window_frame
+                {
+                    for bound in std::iter::once(&mut frame.start_bound).chain(frame.end_bound.as_mut()) {
+                        if let ast::WindowFrameBound::Preceding(Some(n)) | ast::WindowFrameBound::Following(Some(n)) =
+                            bound
+                        {
+                            keep_number(n);
                         }
                     }
                 }
@@ -255,10 +254,10 @@ pub(crate) fn placeholder(expr: &ast::Expr) -> Option<usize> {
 /// Marks a number that stands for itself: a column's position, a count of rows. Other integers are given PostgreSQL's type, integer if
 /// they fit; sqlparser's flag for a long literal, which PostgreSQL has not, tells them apart.
 fn keep_number(expr: &mut ast::Expr) {
-    if let ast::Expr::Value(value) = expr {
-        if let ast::Value::Number(_, kept) = &mut value.value {
-            *kept = true;
-        }
+    if let ast::Expr::Value(value) = expr
+        && let ast::Value::Number(_, kept) = &mut value.value
+    {
+        *kept = true;
     }
 }
 
@@ -376,10 +375,10 @@ fn rewrite_function(function: &mut ast::Function) {
         "avg" => AggregateInput::AVG,
         _ => return,
     };
-    if let ast::FunctionArguments::List(list) = &mut function.args {
-        if let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = list.args.as_mut_slice() {
-            *argument = call(input, vec![argument.clone()]);
-        }
+    if let ast::FunctionArguments::List(list) = &mut function.args
+        && let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] = list.args.as_mut_slice()
+    {
+        *argument = call(input, vec![argument.clone()]);
     }
 }
 

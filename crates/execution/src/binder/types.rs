@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// 42704 for an unknown type, 22023 for a modifier that is refused.
-pub fn sql_type_of(data_type: &ast::DataType) -> Result<SqlType> {
+pub(crate) fn sql_type_of(data_type: &ast::DataType) -> Result<SqlType> {
     let text = type_text(data_type);
     SqlType::parse(&text).ok_or_else(|| {
         let name = text.split('(').next().unwrap_or_default();

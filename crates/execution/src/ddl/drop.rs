@@ -222,9 +222,9 @@ pub(super) async fn remove(
     }
     match dependents.as_slice() {
         [] => {}
-        [only] => context.notices.push(Notice::notice(format!("drop cascades to {}", only.description))),
+        [only] => context.notices.push(Notice::new(format!("drop cascades to {}", only.description))),
         several => {
-            let mut notice = Notice::notice(format!("drop cascades to {} other objects", several.len()));
+            let mut notice = Notice::new(format!("drop cascades to {} other objects", several.len()));
             let lines: Vec<String> =
                 several.iter().map(|dependent| format!("drop cascades to {}", dependent.description)).collect();
             notice.detail = Some(lines.join("\n"));

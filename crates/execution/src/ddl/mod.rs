@@ -133,7 +133,7 @@ pub(crate) async fn execute(context: &mut DdlContext<'_>, statement: &Statement)
 
 /// Tells the client that an object that exists, or does not, was left alone.
 fn skipping(context: &mut DdlContext<'_>, state: colonnade_types::SqlState, message: String) {
-    let mut notice = Notice::notice(message);
+    let mut notice = Notice::new(message);
     notice.sql_state = state;
     context.notices.push(notice);
 }

@@ -218,10 +218,10 @@ async fn look<'a>(
         _ => Overriding::No,
     };
     // What a query gives for an identity column is refused as a whole; cells of VALUES may say DEFAULT.
-    if let (Source::Query(_), Overriding::No) = (&source, overriding) {
-        if let Some(column) = places.iter().map(|p| &table.columns[*p]).find(|c| listed && always_generated(c)) {
-            return Err(generated_always(column));
-        }
+    if let (Source::Query(_), Overriding::No) = (&source, overriding)
+        && let Some(column) = places.iter().map(|p| &table.columns[*p]).find(|c| listed && always_generated(c))
+    {
+        return Err(generated_always(column));
     }
     Ok(Target { table, alias, places, listed, source, returning: insert.returning.as_deref(), overriding })
 }
@@ -351,20 +351,20 @@ fn append_cell(
     settings: &DisplaySettings,
 ) -> Result<()> {
     let sql_type = &column.sql_type;
-    if let (Some(number), Parameters::Values(values)) = (placeholder(cell), parameters) {
-        if let Some((from, value)) = number.checked_sub(1).and_then(|i| values.get(i)) {
-            let same = from == sql_type || *from == SqlType::Unknown || (from.is_string() && sql_type.is_string());
-            match value {
-                None => {
-                    builder.append_null();
-                    return Ok(());
-                }
-                Some(text) if same => {
-                    builder.append_text(text, settings)?;
-                    return Ok(());
-                }
-                Some(_) => {}
+    if let (Some(number), Parameters::Values(values)) = (placeholder(cell), parameters)
+        && let Some((from, value)) = number.checked_sub(1).and_then(|i| values.get(i))
+    {
+        let same = from == sql_type || *from == SqlType::Unknown || (from.is_string() && sql_type.is_string());
+        match value {
+            None => {
+                builder.append_null();
+                return Ok(());
             }
+            Some(text) if same => {
+                builder.append_text(text, settings)?;
+                return Ok(());
+            }
+            Some(_) => {}
         }
     }
     if let ast::Expr::Value(value) = cell {
@@ -383,15 +383,13 @@ fn append_cell(
             _ => {}
         }
     }
-    if let ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } = cell {
-        if let ast::Expr::Value(value) = expr.as_ref() {
-            if let ast::Value::Number(text, _) = &value.value {
-                if takes_number(sql_type, text) {
-                    builder.append_text(&format!("-{text}"), settings)?;
-                    return Ok(());
-                }
-            }
-        }
+    if let ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } = cell
+        && let ast::Expr::Value(value) = expr.as_ref()
+        && let ast::Value::Number(text, _) = &value.value
+        && takes_number(sql_type, text)
+    {
+        builder.append_text(&format!("-{text}"), settings)?;
+        return Ok(());
     }
     let mut expr = cell.clone();
     rewrite(&mut expr, parameters)?;

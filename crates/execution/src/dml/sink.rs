@@ -3,11 +3,12 @@
 //! The first [`BULK_ROWS`] rows are kept in memory, because only their number tells which way is right. Then writers on threads of their own take
 //! over, and the sink holds no more than a few batches.
 
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use colonnade_storage::{BulkWriter, WriteError};
 use colonnade_types::TableDefinition;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -45,11 +46,6 @@ impl Sink {
         Sink { context, table, checks, buffered: Vec::new(), buffered_rows: 0, bulk: None, rows: 0 }
     }
 
-    /// Rows taken so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Takes rows, columns in the table's order and of its Arrow types.
     ///
     /// # Errors
@@ -78,7 +74,7 @@ impl Sink {
     fn start_bulk(&mut self) -> Result<()> {
         let threads = self.context.threads.clamp(1, 2);
         let (queue, receiver) = mpsc::channel::<RecordBatch>(QUEUE * threads);
-        let receiver = Arc::new(StdMutex::new(receiver));
+        let receiver = Arc::new(Mutex::new(receiver));
         let mut writers = Vec::with_capacity(threads);
         for _ in 0..threads {
             let mut writer = self
@@ -88,10 +84,7 @@ impl Sink {
             let receiver = Arc::clone(&receiver);
             writers.push(tokio::task::spawn_blocking(move || {
                 loop {
-                    let next = match receiver.lock() {
-                        Ok(mut receiver) => receiver.blocking_recv(),
-                        Err(_) => None,
-                    };
+                    let next = receiver.lock().blocking_recv();
                     let Some(batch) = next else { return Ok(writer) };
                     writer.write(&batch)?;
                 }

@@ -34,10 +34,10 @@ pub(crate) async fn truncate(context: &WriteContext, binder: &Binder, statement:
             .map_err(|error| Error::internal(error.to_string()))?;
         if matches!(statement.identity, Some(ast::TruncateIdentityOption::Restart)) {
             for relation in catalog.relations() {
-                if let Relation::Sequence(sequence) = relation {
-                    if sequence.owned_by.is_some_and(|(owner, _)| owner == table.oid) {
-                        context.database.sequence_set(sequence.oid, sequence.start, false)?;
-                    }
+                if let Relation::Sequence(sequence) = relation
+                    && sequence.owned_by.is_some_and(|(owner, _)| owner == table.oid)
+                {
+                    context.database.sequence_set(sequence.oid, sequence.start, false)?;
                 }
             }
         }

@@ -38,7 +38,6 @@ const TARGET: &str = "\u{1}target";
 /// A statement turned into its query.
 struct Rewritten {
     table: Arc<TableDefinition>,
-    alias: String,
     query: Box<ast::Query>,
     /// Columns of the result: the address, then new values (UPDATE), then what RETURNING gives.
     new_values: usize,
@@ -317,7 +316,7 @@ async fn rewrite_update(
                 }
             }
             (ast::AssignmentTarget::Tuple(names), ast::Expr::Nested(value)) if names.len() == 1 => {
-                set(&names[0], value)?
+                set(&names[0], value)?;
             }
             (ast::AssignmentTarget::Tuple(_), ast::Expr::Tuple(_)) => {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values"));
@@ -383,7 +382,7 @@ fn finish(
         select.from.extend(parts.others);
         select.selection = parts.selection.cloned();
     }
-    Ok(Rewritten { table, alias, query, new_values, returning: parts.returning.is_some(), joined })
+    Ok(Rewritten { table, query, new_values, returning: parts.returning.is_some(), joined })
 }
 
 fn ident(name: &str) -> ast::Ident {
@@ -501,10 +500,10 @@ fn substitute(expr: &mut ast::Expr, table: &TableDefinition, alias: &str, new: &
     let _: ControlFlow<()> = ast::visit_expressions_mut(expr, |e| {
         if let ast::Expr::Identifier(name) = e {
             let prefix = format!("{}new", crate::binder::names::MARK);
-            if let Some(place) = name.value.strip_prefix(&prefix).and_then(|n| n.parse::<usize>().ok()) {
-                if let Some(value) = new.get(&place) {
-                    *e = typed(value.clone(), &table.columns[place]);
-                }
+            if let Some(place) = name.value.strip_prefix(&prefix).and_then(|n| n.parse::<usize>().ok())
+                && let Some(value) = new.get(&place)
+            {
+                *e = typed(value.clone(), &table.columns[place]);
             }
         }
         ControlFlow::Continue(())

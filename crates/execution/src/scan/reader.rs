@@ -150,10 +150,10 @@ pub(super) fn stream(
     batch_size: usize,
 ) -> DataFusionResult<SendableRecordBatchStream> {
     let counters = Counters::new(metrics, partition);
-    if !work.counted.swap(true, Ordering::Relaxed) {
-        if let Some(kept) = &work.admitted {
-            counters.granules_skipped_static.add(kept.iter().filter(|kept| !**kept).count());
-        }
+    if !work.counted.swap(true, Ordering::Relaxed)
+        && let Some(kept) = &work.admitted
+    {
+        counters.granules_skipped_static.add(kept.iter().filter(|kept| !**kept).count());
     }
     let advice = work.dynamic.iter().map(|_| (u64::MAX, None)).collect();
     let filtered = !work.predicates.is_empty();
