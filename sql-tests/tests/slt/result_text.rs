@@ -17,6 +17,7 @@ pub(crate) enum Type {
 
 impl Type {
     /// Whether the columns of a result have the types that the file says.
+    #[expect(clippy::ptr_arg, reason = "the runner takes functions of this very type")]
     pub(crate) fn same(actual: &Vec<Type>, expected: &Vec<Type>) -> bool {
         let same = |(a, e): (&Type, &Type)| a == e || *a == Type::Any || *e == Type::Any;
         // A result without columns is written `query T`.
@@ -55,6 +56,7 @@ pub(crate) fn cell(text: Option<&str>) -> String {
 }
 
 /// Lines differ in what stands before their end only.
+#[expect(clippy::ptr_arg, reason = "the runner takes functions of this very type")]
 pub(crate) fn normalise(line: &String) -> String {
     line.trim_end().to_owned()
 }

@@ -42,10 +42,10 @@ impl VisitorMut for Unmark {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
-        if let ast::Expr::Value(value) = expr {
-            if let ast::Value::Number(_, kept) = &mut value.value {
-                *kept = false;
-            }
+        if let ast::Expr::Value(value) = expr
+            && let ast::Value::Number(_, kept) = &mut value.value
+        {
+            *kept = false;
         }
         ControlFlow::Continue(())
     }
