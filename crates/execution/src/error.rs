@@ -2,7 +2,7 @@
 //!
 //! Every failure of a statement becomes one [`Error`] with PostgreSQL's SQLSTATE and message text. Errors travel through
 //! DataFusion as [`DataFusionError::External`] and come out again unchanged; DataFusion's own ones are translated in
-//! [`crate::datafusion_error`].
+//! `datafusion_error`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

@@ -12,7 +12,7 @@
 //!
 //! # Life of a statement
 //!
-//! Bytes become a frame ([`wire::reader`](wire)), a message, and a text given to `Session::parse`. `Session::execute` returns a stream of
+//! Bytes become a frame (`wire::reader`), a message, and a text given to `Session::parse`. `Session::execute` returns a stream of
 //! batches; each is encoded by column into the connection's one output buffer, which is written out when it is full, or when the client's input
 //! is used up. While the statement runs, the connection also watches its socket and the life of the process: a client that vanishes, a cancel
 //! request and a shutdown all end in the statement's `CancelHandle`.

@@ -13,7 +13,7 @@
 //! | [`text`], `binary` | PostgreSQL's text forms, one type a file, and its binary ones. |
 //! | [`builder`] | Text or binary in, Arrow array out. |
 //! | [`encoder`] | Arrow array in, text or binary out. |
-//! | [`coerce`] | Casts between SQL types with PostgreSQL's checks. |
+//! | [`mod@coerce`] | Casts between SQL types with PostgreSQL's checks. |
 
 mod binary;
 pub mod builder;

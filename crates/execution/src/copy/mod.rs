@@ -2,12 +2,12 @@
 //!
 //! | module | one sentence |
 //! |---|---|
-//! | [`options`] | The options, checked. |
-//! | [`lines`] | Text and CSV cut into records and fields. |
-//! | [`load`] | COPY FROM: bytes into rows. |
-//! | [`unload`] | COPY TO: rows into bytes. |
-//! | [`files`] | Files of the server, Parquet among them. |
-//! | [`table_functions`] | `read_parquet`, `read_csv`. |
+//! | `options` | The options, checked. |
+//! | `lines` | Text and CSV cut into records and fields. |
+//! | `load` | COPY FROM: bytes into rows. |
+//! | `unload` | COPY TO: rows into bytes. |
+//! | `files` | Files of the server, Parquet among them. |
+//! | `table_functions` | `read_parquet`, `read_csv`. |
 
 mod files;
 mod lines;

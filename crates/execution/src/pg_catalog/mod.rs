@@ -1,6 +1,6 @@
 //! PostgreSQL's system catalog, computed from the durable catalog when it is read.
 //!
-//! One file a view, or a family of views that show the same things; [`VIEWS`] is the visible list. Each view declares its columns with
+//! One file a view, or a family of views that show the same things; `VIEWS` is the visible list. Each view declares its columns with
 //! PostgreSQL's types, and one function that computes its rows ([`view::SystemView`]).
 //!
 //! **Invariants.** An oid means the same thing in every view, and stays the same for an object's life. What a view shows is the catalog

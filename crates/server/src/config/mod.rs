@@ -7,7 +7,7 @@
 //! - [`option`]: what an option is, and how its text becomes a value.
 //! - [`table`]: the visible list of all options.
 //! - [`sources`]: where values come from, and in which order they win.
-//! - [`reference`]: the reference page and the sample file, made from the table.
+//! - [`mod@reference`]: the reference page and the sample file, made from the table.
 //! - [`machine`]: what the machine offers, for defaults that depend on it.
 //!
 //! Invariants: every option has a flag, a variable and a key that differ only in spelling; every value is checked against its
