@@ -1052,7 +1052,7 @@ mod tests {
     fn syntax_errors_are_postgresqls_with_their_place() {
         assert_eq!(fails("selec 1"), ("syntax error at or near \"selec\"".to_owned(), Some(1)));
         assert_eq!(fails("select 1 frm t x"), ("syntax error at or near \"t\"".to_owned(), Some(14)));
-        assert_eq!(fails("select ä, from t"), ("syntax error at or near \"from\"".to_owned(), Some(11)));
+        assert_eq!(fails("select ä, ) from t"), ("syntax error at or near \")\"".to_owned(), Some(11)));
         assert_eq!(fails("select * from"), ("syntax error at end of input".to_owned(), Some(14)));
         assert_eq!(fails("select 1;\ninsert into t valu (1)").1, Some(25));
         assert!(fails("select 'abc").0.starts_with("unterminated quoted string"));

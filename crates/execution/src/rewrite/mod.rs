@@ -132,7 +132,7 @@ mod tests {
     fn a_function_in_from_loses_its_schema_and_gives_its_column_its_alias() {
         assert_eq!(
             rewritten("SELECT s FROM pg_catalog.generate_series(0, 3) s"),
-            "SELECT s FROM generate_series(0, 3) AS s (s)"
+            "SELECT s FROM generate_series(0, 3) s (s)"
         );
     }
 }
