@@ -45,12 +45,7 @@ pub(crate) fn parse(sql: &str, bytes_max: usize) -> Result<Vec<Statement>> {
     }
     let source: Arc<str> = sql.into();
     let places = Places::new(&source);
-    let tokens: Vec<TokenWithSpan> = Tokenizer::new(&PostgreSqlDialect {}, sql)
-        .tokenize_with_location()
-        .map_err(|error| tokenizer_error(&error, &places))?
-        .into_iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
-        .collect();
+    let tokens = tokens(sql, &places)?;
     let mut statements = Vec::new();
     for slice in tokens.split(|token| token.token == Token::SemiColon) {
         if slice.is_empty() {
@@ -61,6 +56,14 @@ pub(crate) fn parse(sql: &str, bytes_max: usize) -> Result<Vec<Statement>> {
             .push(on_large_stack(|| Cursor { source: &source, places: &places, tokens: slice, next: 0 }.statement())?);
     }
     Ok(statements)
+}
+
+/// Cuts the text into tokens; blanks and comments are left out.
+fn tokens(sql: &str, places: &Places<'_>) -> Result<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| tokenizer_error(&error, places))?;
+    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
 }
 
 /// Parses one expression, as definitions keep them.
@@ -76,12 +79,7 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
 fn parse_part<T>(sql: &str, part: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let source: Arc<str> = sql.into();
     let places = Places::new(&source);
-    let tokens: Vec<TokenWithSpan> = Tokenizer::new(&PostgreSqlDialect {}, sql)
-        .tokenize_with_location()
-        .map_err(|error| tokenizer_error(&error, &places))?
-        .into_iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
-        .collect();
+    let tokens = tokens(sql, &places)?;
     check_depth(&tokens)?;
     on_large_stack(|| {
         let cursor = Cursor { source: &source, places: &places, tokens: &tokens, next: 0 };
