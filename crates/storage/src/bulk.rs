@@ -16,6 +16,7 @@ use crate::error::WriteError;
 use crate::manifest::CreatedLsn;
 use crate::segment::Segment;
 use crate::segment_file;
+use crate::segment_keys;
 use crate::stamp::Stamp;
 use crate::table::TableData;
 use crate::transaction::Transaction;
@@ -130,7 +131,9 @@ impl BulkWriter {
         )?;
         let store = Arc::clone(&self.inner.store);
         // It belongs to nobody until it is attached.
-        self.segments.push(Arc::new(Segment::new(store, entry, Stamp::ABORTED, Deletes::default())));
+        let segment = Arc::new(Segment::new(store, entry, Stamp::ABORTED, Deletes::default()));
+        self.segments.push(Arc::clone(&segment));
+        segment_keys::write_all(&self.table, &segment)?;
         self.rows += rows as u64;
         Ok(())
     }

@@ -21,9 +21,11 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::Catalog;
 use crate::error::WriteError;
-use crate::key_index::{self, KeySpec, Occupancy, SegmentKeys, TailKeys};
+use crate::key_index::{self, KeySpec, Occupancy, TailKeys};
+use crate::load_check::LoadCheck;
 use crate::row_codec::{RowError, RowLayout, Rows};
 use crate::segment::Segment;
+use crate::segment_keys::{self, SegmentKeys};
 use crate::stamp::Stamp;
 use crate::tail::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
 
@@ -73,6 +75,19 @@ pub(crate) struct Span {
     pub(crate) chunk: Arc<Chunk>,
     pub(crate) from: usize,
     pub(crate) to: usize,
+}
+
+/// Why new rows are not appended, or not yet.
+enum CheckError {
+    /// Key files have to be loaded first, which is not done under the latch.
+    Unready,
+    Refused(WriteError),
+}
+
+impl<E: Into<WriteError>> From<E> for CheckError {
+    fn from(error: E) -> CheckError {
+        CheckError::Refused(error.into())
+    }
 }
 
 /// Rows about to be appended.
@@ -173,12 +188,25 @@ impl TableData {
             let columns = columns.ok_or_else(|| WriteError::Mismatch("key column".to_owned()))?;
             keys.push((spec.keys(&columns, new.rows.len())?, columns));
         }
-        let mut latched = self.latch.lock();
-        let indexes = latched.prepare_keys(&specs)?;
-        for (position, (key, columns)) in keys.iter().enumerate() {
-            let violated = |row| key_index::duplicate(new.table, &new.table.keys[position], columns, row);
-            latched.check(indexes[position], key, me, oldest, violated)?;
-        }
+        let (mut latched, indexes) = loop {
+            let mut latched = self.latch.lock();
+            let indexes = latched.prepare_keys(&specs)?;
+            let result = keys.iter().enumerate().try_for_each(|(position, (key, columns))| {
+                let violated = |row| key_index::duplicate(new.table, &new.table.keys[position], columns, row);
+                latched.check(indexes[position], key, me, oldest, violated)
+            });
+            match result {
+                Ok(()) => break (latched, indexes),
+                Err(CheckError::Refused(error)) => return Err(error),
+                Err(CheckError::Unready) => {}
+            }
+            // Key files are read, and if need be made, while others go on.
+            let segments = latched.segments.clone();
+            drop(latched);
+            for (spec, (key, _)) in specs.iter().zip(&keys) {
+                segment_keys::load_admitting(&segments, spec, key)?;
+            }
+        };
         let first_row_id = latched.next_row_id;
         let mut spans = Vec::new();
         let mut done = 0;
@@ -223,20 +251,24 @@ impl TableData {
         segments: &[Arc<Segment>],
         me: TxnId,
     ) -> Result<(), WriteError> {
-        let specs: Vec<KeySpec> = table.keys.iter().map(|key| KeySpec::new(table, key)).collect::<Result<_, _>>()?;
-        // The long part, sorting, before the latch.
-        for spec in &specs {
-            for segment in segments {
-                SegmentKeys::of(segment, spec)?.warm(segment)?;
+        let check = LoadCheck::new(table, segments, me)?;
+        check.against_itself()?;
+        // The long part before the latch: a row that is no obstacle to this transaction does not become one.
+        let mut compared: Vec<Arc<Segment>> = Vec::new();
+        let mut latched = loop {
+            let latched = self.latch.lock();
+            let is_new = |own: &&Arc<Segment>| !compared.iter().any(|other| Arc::ptr_eq(own, other));
+            let others: Vec<Arc<Segment>> = latched.segments.iter().filter(is_new).map(Arc::clone).collect();
+            if others.is_empty() {
+                break latched;
             }
-        }
-        let mut latched = self.latch.lock();
-        let indexes = latched.prepare_keys(&specs)?;
-        for (index, key) in indexes.iter().zip(&table.keys) {
-            for (position, segment) in segments.iter().enumerate() {
-                latched.check_segment(*index, segment, &segments[..position], table, key, me)?;
-            }
-        }
+            drop(latched);
+            check.against(&others)?;
+            compared.extend(others);
+        };
+        let indexes = latched.prepare_keys(check.specs())?;
+        let place = |row_id| latched.find(row_id).map(|(chunk, index)| (Arc::clone(chunk), index));
+        check.against_tail(|key| &latched.keys[indexes[key]], place)?;
         latched.segments.extend(segments.iter().map(Arc::clone));
         Ok(())
     }
@@ -307,7 +339,7 @@ impl Latched {
         me: TxnId,
         oldest: Lsn,
         violated: impl Fn(usize) -> WriteError,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), CheckError> {
         let mut new: HashMap<u64, Vec<usize>> = HashMap::new();
         let mut dead = Vec::new();
         let mut segments = Vec::with_capacity(self.segments.len());
@@ -321,7 +353,7 @@ impl Latched {
             if keys.hashes.len() > 1 {
                 let same = new.entry(hash).or_default();
                 if same.iter().any(|other| keys.rows.row(*other) == keys.rows.row(row)) {
-                    return Err(violated(row));
+                    return Err(violated(row).into());
                 }
                 same.push(row);
             }
@@ -338,16 +370,17 @@ impl Latched {
                 let met = matches!(occupancy, Occupancy::Taken | Occupancy::Unsure(_))
                     && self.keys[index].spec.tail_keys(chunk, at, at + 1)?.rows.row(0) == keys.rows.row(row);
                 match occupancy {
-                    Occupancy::Taken if met => return Err(violated(row)),
-                    Occupancy::Unsure(other) if met => return Err(WriteError::Blocked(other)),
+                    Occupancy::Taken if met => return Err(violated(row).into()),
+                    Occupancy::Unsure(other) if met => return Err(WriteError::Blocked(other).into()),
                     _ => {}
                 }
             }
             for (segment, index) in &segments {
                 match index.probe(segment, keys, row, me)? {
-                    Occupancy::Taken => return Err(violated(row)),
-                    Occupancy::Unsure(other) => return Err(WriteError::Blocked(other)),
-                    Occupancy::Free | Occupancy::Dead => {}
+                    None => return Err(CheckError::Unready),
+                    Some(Occupancy::Taken) => return Err(violated(row).into()),
+                    Some(Occupancy::Unsure(other)) => return Err(WriteError::Blocked(other).into()),
+                    Some(Occupancy::Free | Occupancy::Dead) => {}
                 }
             }
         }
@@ -355,36 +388,6 @@ impl Latched {
             self.keys[index].remove(hash, row_id);
         }
         Ok(())
-    }
-
-    /// Checks that no row of a load's segment has the key of another row.
-    fn check_segment(
-        &self,
-        index: usize,
-        segment: &Arc<Segment>,
-        before: &[Arc<Segment>],
-        table: &TableDefinition,
-        key: &colonnade_types::KeyConstraint,
-        me: TxnId,
-    ) -> Result<(), WriteError> {
-        let keys = SegmentKeys::of(segment, &self.keys[index].spec)?;
-        let violated = |offset: u32| match keys.values(segment, offset) {
-            Ok(values) => key_index::duplicate(table, key, &values, 0),
-            Err(error) => error.into(),
-        };
-        if let Some(offset) = keys.duplicate_within(segment)? {
-            return Err(violated(offset));
-        }
-        let met = |found: Option<(u32, Occupancy)>| match found {
-            Some((_, Occupancy::Unsure(other))) => Err(WriteError::Blocked(other)),
-            Some((offset, _)) => Err(violated(offset)),
-            None => Ok(()),
-        };
-        for other in self.segments.iter().chain(before).filter(|other| other.created() != Stamp::ABORTED) {
-            met(keys.duplicate_between(segment, other, me)?)?;
-        }
-        let place = |row_id| self.find(row_id).map(|(chunk, index)| (Arc::clone(chunk), index));
-        met(keys.duplicate_in_tail(segment, &self.keys[index], me, place)?)
     }
 
     /// Takes the first `count` chunks out of the tail, as a flush has moved their rows.

@@ -22,6 +22,7 @@ use crate::locks::{LockMode, LockTarget};
 use crate::row_codec::{self, RowError};
 use crate::scan::Visibility;
 use crate::segment::Segment;
+use crate::segment_keys;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
 use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
 use crate::table::{NewRows, TableData};
@@ -333,14 +334,15 @@ impl Transaction {
         Ok(())
     }
 
-    /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist. The caller
-    /// holds the table's exclusive lock.
+    /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist, and writes the key files of the
+    /// segments. The caller holds the table's exclusive lock.
     ///
     /// # Errors
     /// [`WriteError::DuplicateKey`] with the first key found twice.
     pub fn validate_key(&mut self, table: &TableDefinition, key: &KeyConstraint) -> Result<(), WriteError> {
         let spec = KeySpec::new(table, key)?;
-        let scan = self.snapshot().scan(table, &key.columns)?;
+        let snapshot = self.snapshot();
+        let scan = snapshot.scan(table, &key.columns)?;
         let columns = |unit: usize, granule: usize| -> Result<Vec<ArrayRef>, WriteError> {
             (0..key.columns.len()).map(|column| scan.column(unit, granule, column).map_err(WriteError::from)).collect()
         };
@@ -378,6 +380,8 @@ impl Transaction {
                 }
             }
         }
+        let (segments, _) = snapshot.places(table.storage);
+        segment_keys::write_key(&spec, &segments)?;
         Ok(())
     }
 

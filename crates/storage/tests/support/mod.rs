@@ -45,7 +45,16 @@ impl Fixture {
     }
 
     pub fn segment_files(&self) -> usize {
-        std::fs::read_dir(self.dir.path().join("segments")).unwrap().count()
+        self.names().iter().filter(|name| name.ends_with(".seg")).count()
+    }
+
+    pub fn key_files(&self) -> usize {
+        self.names().iter().filter(|name| name.ends_with(".key")).count()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("segments")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     pub fn begin(&self) -> Transaction {
