@@ -39,22 +39,26 @@ const _: () = assert!(BUCKET_BITS_MAX <= 32, "the fragment of any file names the
 
 /// Which segment and which key a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyFileId {
-    pub(crate) segment: SegmentId,
+pub struct KeyFileId {
+    /// The segment.
+    pub segment: SegmentId,
     /// Checksum of the segment's file, as its manifest entry has it.
-    pub(crate) segment_checksum: u32,
-    pub(crate) segment_rows: u32,
+    pub segment_checksum: u32,
+    /// Rows of the segment.
+    pub segment_rows: u32,
     /// Of the key's columns, their types and what NULL means.
-    pub(crate) fingerprint: u64,
+    pub fingerprint: u64,
 }
 
 /// The path of a key file.
-pub(crate) fn key_file_path(segment: SegmentId, fingerprint: u64) -> String {
+#[must_use]
+pub fn key_file_path(segment: SegmentId, fingerprint: u64) -> String {
     format!("{SEGMENT_DIR}/{:016x}.{fingerprint:016x}.key", segment.0)
 }
 
 /// The segment and the fingerprint of the key file that has this name.
-pub(crate) fn key_file_of_name(name: &str) -> Option<(SegmentId, u64)> {
+#[must_use]
+pub fn key_file_of_name(name: &str) -> Option<(SegmentId, u64)> {
     let (segment, fingerprint) = name.strip_suffix(".key")?.split_once('.')?;
     let number = |digits: &str| {
         (digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -67,7 +71,7 @@ pub(crate) fn key_file_of_name(name: &str) -> Option<(SegmentId, u64)> {
 /// Why bytes are not the key file that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at offset {offset} is {found}, expected {expected}")]
-pub(crate) struct KeyFileError {
+pub struct KeyFileError {
     offset: usize,
     what: &'static str,
     expected: String,
@@ -134,7 +138,8 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 ///
 /// # Panics
 /// If there are more entries than a segment has rows, or an offset beyond them.
-pub(crate) fn build(id: &KeyFileId, mut hashes: Vec<(u64, u32)>) -> Vec<u8> {
+#[must_use]
+pub fn build(id: &KeyFileId, mut hashes: Vec<(u64, u32)>) -> Vec<u8> {
     assert!(hashes.len() <= id.segment_rows as usize, "a row has one key");
     assert!(hashes.iter().all(|(_, offset)| *offset < id.segment_rows), "an entry is of a row of the segment");
     let layout = Layout::of(hashes.len());
@@ -187,7 +192,7 @@ fn write_header(id: &KeyFileId, layout: Layout, bytes: &mut [u8]) {
 
 /// A key file whose checksums have been verified.
 #[derive(Debug)]
-pub(crate) struct KeyFile {
+pub struct KeyFile {
     bytes: Buffer,
     layout: Layout,
 }
@@ -197,7 +202,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`KeyFileError`] if they are anything else: another file, a newer version, a damaged or a shorter one.
-    pub(crate) fn open(bytes: Buffer, id: &KeyFileId) -> Result<KeyFile, KeyFileError> {
+    pub fn open(bytes: Buffer, id: &KeyFileId) -> Result<KeyFile, KeyFileError> {
         let invalid = |offset: usize, what: &'static str, expected: &dyn ToString, found: &dyn ToString| KeyFileError {
             offset,
             what,
@@ -249,17 +254,17 @@ impl KeyFile {
     }
 
     /// Offsets of the rows whose key may have this hash, ascending.
-    pub(crate) fn find(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+    pub fn find(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         offsets(if self.admits(hash) { self.range(hash, u64::BITS) } else { &[] })
     }
 
     /// Offsets of the rows whose hash may begin with the first `known` bits of `prefix`, 32 at least.
-    pub(crate) fn find_prefix(&self, prefix: u64, known: u32) -> impl Iterator<Item = u32> + '_ {
+    pub fn find_prefix(&self, prefix: u64, known: u32) -> impl Iterator<Item = u32> + '_ {
         offsets(self.range(prefix, known))
     }
 
     /// What is known of every hash, and the row's offset, in ascending order; see [`known_bits`](Self::known_bits).
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         let bits = self.layout.bucket_bits;
         (0..1_usize << bits).flat_map(move |bucket| {
             let upper = (bucket as u64) << 32;
@@ -269,7 +274,8 @@ impl KeyFile {
     }
 
     /// How many upper bits of a hash [`iter`](Self::iter) gives; the others are zero there.
-    pub(crate) fn known_bits(&self) -> u32 {
+    #[must_use]
+    pub fn known_bits(&self) -> u32 {
         32 + self.layout.bucket_bits
     }
 

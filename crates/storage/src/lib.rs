@@ -36,7 +36,7 @@ pub mod error;
 mod fill;
 mod flush;
 mod granule_cache;
-mod key_file;
+pub mod key_file;
 mod key_index;
 mod load_check;
 pub mod locks;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
@@ -48,8 +49,9 @@ impl Fixture {
         self.names().iter().filter(|name| name.ends_with(".seg")).count()
     }
 
-    pub fn key_files(&self) -> usize {
-        self.names().iter().filter(|name| name.ends_with(".key")).count()
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let keys = self.names().into_iter().filter(|name| name.ends_with(".key"));
+        keys.map(|name| self.dir.path().join("segments").join(name)).collect()
     }
 
     fn names(&self) -> Vec<String> {
