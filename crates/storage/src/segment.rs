@@ -24,7 +24,7 @@ use crate::granule_cache::GranuleCache;
 use crate::manifest::{CreatedLsn, SegmentEntry};
 use crate::options::StorageOptions;
 use crate::segment_keys::SegmentKeys;
-use crate::stamp::{Stamp, StampState};
+use crate::stamp::{Stamp, StampState, View};
 
 /// Granules of a full row group.
 pub(crate) const ROW_GROUP_GRANULES: usize = ROW_GROUP_ROWS / GRANULE_ROWS;
@@ -226,8 +226,18 @@ impl Segment {
         columns.map(|id| self.value(id, offset)).collect()
     }
 
+    /// Whether `view` sees that the row at `offset` was made.
+    pub(crate) fn sees_created(&self, offset: u32, view: &View) -> Result<bool, ReadError> {
+        if view.sees(self.created()) {
+            return Ok(true);
+        }
+        match self.info.created {
+            CreatedLsn::Column(_) => Ok(view.sees(Stamp::committed(self.created_lsn(offset)?))),
+            _ => Ok(false),
+        }
+    }
+
     /// The LSN of the commit that made a row. While the load that made the segment runs, it is 0.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reads of single rows by key will show it"))]
     pub(crate) fn created_lsn(&self, offset: u32) -> Result<Lsn, ReadError> {
         match self.info.created {
             CreatedLsn::Constant(lsn) => Ok(lsn),

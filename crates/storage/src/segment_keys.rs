@@ -22,6 +22,7 @@ use crate::key_file::{self, KeyFile, KeyFileId, key_file_path};
 use crate::key_index::{Bounds, KeySpec, Keys, Occupancy, TailKeys};
 use crate::segment::{GRANULE_ROWS, SEGMENT_DIR, Segment};
 use crate::segment_file::SegmentFileError;
+use crate::stamp::View;
 use crate::tail::Chunk;
 
 /// The keys of a segment for one key constraint.
@@ -194,6 +195,25 @@ impl SegmentKeys {
             }
         }
         Ok(Some(Occupancy::Free))
+    }
+
+    /// Looks for the one key of `keys`: the offset of the row that has it and that `view` sees. Loads the file.
+    #[cfg_attr(not(test), expect(dead_code, reason = "reads of single rows by key will use it"))]
+    pub(crate) fn find_visible(&self, segment: &Segment, keys: &Keys, view: &View) -> Result<Option<u32>, ReadError> {
+        let Some(hash) = keys.hashes[0] else { return Ok(None) };
+        if !self.bounds.admit(&keys.probe, 0) {
+            return Ok(None);
+        }
+        for offset in self.load(segment)?.find(hash) {
+            let deleted = segment.deletes.read().stamp(offset);
+            if !view.sees(deleted)
+                && self.spec.segment_key(segment, offset)? == keys.rows.row(0)
+                && segment.sees_created(offset, view)?
+            {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks for two rows of one segment with the same key; returns the offset of the second. Loads the file.
@@ -441,6 +461,37 @@ mod tests {
         let again = Arc::new(Segment::new(Arc::clone(&store), first.info.clone(), first.created(), Deletes::default()));
         SegmentKeys::of(&again, &spec).unwrap().load(&again).unwrap();
         assert_eq!(store.disk.read(&path).unwrap(), good);
+    }
+
+    #[test]
+    fn a_view_finds_the_version_that_it_sees() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, table) = (store(&dir), table(false));
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 2, 1, 1])),
+            Arc::new(StringViewArray::from(vec!["x"; 4])),
+            Arc::new(Int64Array::from(vec![10, 15, 20, 30])),
+        ];
+        let segment = segment(&store, 1, arrays, true);
+        // A flush's segment is published when all its rows are visible.
+        segment.set_created(Stamp::committed(Lsn(30)));
+        segment.deletes.write().put(0, Stamp::committed(Lsn(20)));
+        segment.deletes.write().put(2, Stamp::committed(Lsn(30)));
+        let spec = KeySpec::new(&table, &table.keys[0]).unwrap();
+        let key = |id: i64| {
+            let values: Vec<ArrayRef> = vec![
+                Arc::new(StringViewArray::from(vec!["x"])),
+                Arc::new(Int64Array::from(vec![id])),
+                Arc::new(arrow::array::Int32Array::from(vec![5])),
+            ];
+            spec.keys(&values, 1).unwrap()
+        };
+        let keys = SegmentKeys::of(&segment, &spec).unwrap();
+        for (lsn, expected) in [(9, None), (10, Some(0)), (19, Some(0)), (20, Some(2)), (29, Some(2)), (30, Some(3))] {
+            assert_eq!(keys.find_visible(&segment, &key(1), &View::committed(Lsn(lsn))).unwrap(), expected, "at {lsn}");
+        }
+        assert_eq!(keys.find_visible(&segment, &key(2), &View::committed(Lsn(30))).unwrap(), Some(1));
+        assert_eq!(keys.find_visible(&segment, &key(3), &View::committed(Lsn(30))).unwrap(), None);
     }
 
     type Row = (Option<i64>, Option<u8>);
