@@ -372,7 +372,7 @@ fn sum_nested(cursor: &mut Cursor<'_>, count: usize, terms: usize, depth: u8) ->
     let mut sum = 0_i64;
     match tag_of(cursor, depth)? {
         TAG_CONSTANT => sum = cursor.i64("constant")?.wrapping_mul(terms as i64),
-        TAG_FRAME => Frame::read(cursor, count)?.each(terms, |value| sum = sum.wrapping_add(value)),
+        TAG_FRAME => sum = Frame::read(cursor, count)?.sum(terms),
         _ => {
             *cursor = start;
             let values = decode_nested(cursor, count, depth)?;
@@ -435,6 +435,13 @@ impl<'a> Frame<'a> {
     fn value(&self, index: usize) -> i64 {
         let packed = unpack_one(self.packed, self.bits, index);
         self.base.wrapping_add(packed.wrapping_mul(self.gcd) as i64)
+    }
+
+    /// The sum of the first `terms` values; it wraps.
+    fn sum(&self, terms: usize) -> i64 {
+        let mut packed = 0_u64;
+        unpack(self.packed, self.bits, terms, |value| packed = packed.wrapping_add(value));
+        self.base.wrapping_mul(terms as i64).wrapping_add(packed.wrapping_mul(self.gcd) as i64)
     }
 
     fn each(&self, count: usize, mut visit: impl FnMut(i64)) {
