@@ -369,17 +369,15 @@ pub(crate) fn sum(cursor: &mut Cursor<'_>, count: usize, terms: usize) -> Result
 
 fn sum_nested(cursor: &mut Cursor<'_>, count: usize, terms: usize, depth: u8) -> Result<i64, FormatError> {
     let start = cursor.clone();
-    let mut sum = 0_i64;
-    match tag_of(cursor, depth)? {
-        TAG_CONSTANT => sum = cursor.i64("constant")?.wrapping_mul(terms as i64),
-        TAG_FRAME => sum = Frame::read(cursor, count)?.sum(terms),
+    Ok(match tag_of(cursor, depth)? {
+        TAG_CONSTANT => cursor.i64("constant")?.wrapping_mul(terms as i64),
+        TAG_FRAME => Frame::read(cursor, count)?.sum(terms),
         _ => {
             *cursor = start;
             let values = decode_nested(cursor, count, depth)?;
-            sum = values.iter().take(terms).fold(0, |sum, value| sum.wrapping_add(*value));
+            values.iter().take(terms).fold(0, |sum, value| sum.wrapping_add(*value))
         }
-    }
-    Ok(sum)
+    })
 }
 
 /// Calls `visit` for every value of an integer node in order.
