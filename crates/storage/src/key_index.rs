@@ -1,10 +1,9 @@
 //! Finding rows by key: what makes PRIMARY KEY and UNIQUE hold.
 //!
-//! Keys are found by a 64-bit hash of their encoded values and then compared for real. The tail has a hash table from hash to row ids, kept up with every append
+//! Keys are found by a 64-bit hash of their encoded values and then compared for real. The tail has `TailKeys`, kept up with every append
 //! under the table's latch. A segment has a key file (`segment_keys`, `key_file`), which is asked when a key is between the segment's least and greatest.
 //!
-//! **Invariants.** Every row of the tail that is alive, or may be again when a running transaction ends, is in each index of the tail (while the index exists). An index answers
-//! "maybe": what it finds counts only after the comparison of values, what it does not find is not there.
+//! **Invariant.** An index answers "maybe": what it finds counts only after the comparison of values, what it does not find is not there.
 
 use std::sync::Arc;
 
@@ -17,7 +16,6 @@ use colonnade_columnar::Level;
 use colonnade_types::{
     ColumnDefinition, ColumnEncoder, ColumnId, DisplaySettings, Format, KeyConstraint, TableDefinition, TxnId,
 };
-use hashbrown::HashTable;
 
 use crate::codec::Encoder;
 use crate::error::{ReadError, WriteError};
@@ -57,6 +55,12 @@ impl KeySpec {
         let layout = RowLayout::new(columns.iter().map(|c| (c.id, c.sql_type.arrow_type())).collect())
             .map_err(|error| WriteError::Mismatch(error.to_string()))?;
         Ok(KeySpec { columns, layout, nulls_distinct: !key.nulls_not_distinct })
+    }
+
+    /// A key over columns of which only ids and types matter.
+    #[cfg(test)]
+    pub(crate) fn of_columns(columns: Vec<(ColumnId, DataType)>) -> KeySpec {
+        KeySpec { columns: Vec::new(), layout: RowLayout::new(columns).unwrap(), nulls_distinct: true }
     }
 
     /// Whether an index made for `self` serves `other`.
@@ -234,65 +238,6 @@ impl Occupancy {
             StampState::Running(other, _) if other == me => Occupancy::Free,
             StampState::Running(other, _) => Occupancy::Unsure(other),
         }
-    }
-}
-
-/// The index of a tail for one key.
-#[derive(Debug)]
-pub(crate) struct TailKeys {
-    pub(crate) spec: KeySpec,
-    entries: HashTable<(u64, u64)>,
-}
-
-impl TailKeys {
-    /// Indexes the rows of `chunks`.
-    pub(crate) fn build<'a>(
-        spec: &KeySpec,
-        chunks: impl Iterator<Item = &'a Arc<Chunk>>,
-    ) -> Result<TailKeys, ReadError> {
-        let mut index = TailKeys { spec: spec.clone(), entries: HashTable::new() };
-        for chunk in chunks {
-            let len = chunk.len();
-            if len == 0 {
-                continue;
-            }
-            let keys = spec.tail_keys(chunk, 0, len)?;
-            for (row, hash) in keys.hashes.iter().enumerate() {
-                if chunk.created(row) != Stamp::ABORTED
-                    && let Some(hash) = hash
-                {
-                    index.insert(*hash, chunk.row_id(row));
-                }
-            }
-        }
-        Ok(index)
-    }
-
-    /// Adds a row.
-    pub(crate) fn insert(&mut self, hash: u64, row_id: u64) {
-        self.entries.insert_unique(hash, (hash, row_id), |(hash, _)| *hash);
-    }
-
-    /// Row ids whose key may have this hash.
-    pub(crate) fn find(&self, hash: u64) -> impl Iterator<Item = u64> {
-        self.entries.iter_hash(hash).filter(move |(own, _)| *own == hash).map(|(_, row_id)| *row_id)
-    }
-
-    /// Takes a row out.
-    pub(crate) fn remove(&mut self, hash: u64, row_id: u64) {
-        if let Ok(entry) = self.entries.find_entry(hash, |entry| *entry == (hash, row_id)) {
-            entry.remove();
-        }
-    }
-
-    /// Takes out the rows before `row_id`.
-    pub(crate) fn forget_before(&mut self, row_id: u64) {
-        self.entries.retain(|(_, own)| *own >= row_id);
-    }
-
-    /// All hashes with their row ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.entries.iter().copied()
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use colonnade_types::{TableDefinition, TxnId};
 
 use crate::error::{ReadError, WriteError};
-use crate::key_index::{self, KeySpec, Occupancy, TailKeys};
+use crate::key_index::{self, KeySpec, Occupancy};
 use crate::segment::Segment;
 use crate::segment_keys::SegmentKeys;
 use crate::stamp::Stamp;
 use crate::tail::Chunk;
+use crate::tail_keys::TailKeys;
 
 /// The segments of a load, and the keys they must not violate.
 pub(crate) struct LoadCheck<'a> {

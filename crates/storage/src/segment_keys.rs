@@ -19,11 +19,12 @@ use parking_lot::Mutex;
 use crate::disk::{Disk, DiskError};
 use crate::error::ReadError;
 use crate::key_file::{self, KeyFile, KeyFileId, key_file_path};
-use crate::key_index::{Bounds, KeySpec, Keys, Occupancy, TailKeys};
+use crate::key_index::{Bounds, KeySpec, Keys, Occupancy};
 use crate::segment::{GRANULE_ROWS, SEGMENT_DIR, Segment};
 use crate::segment_file::SegmentFileError;
 use crate::stamp::View;
 use crate::tail::Chunk;
+use crate::tail_keys::TailKeys;
 
 /// The keys of a segment for one key constraint.
 #[derive(Debug)]
@@ -198,7 +199,6 @@ impl SegmentKeys {
     }
 
     /// Looks for the one key of `keys`: the offset of the row that has it and that `view` sees. Loads the file.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reads of single rows by key will use it"))]
     pub(crate) fn find_visible(&self, segment: &Segment, keys: &Keys, view: &View) -> Result<Option<u32>, ReadError> {
         let Some(hash) = keys.hashes[0] else { return Ok(None) };
         if !self.bounds.admit(&keys.probe, 0) {

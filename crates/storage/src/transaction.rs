@@ -19,13 +19,14 @@ use crate::database::Inner;
 use crate::error::{CommitError, WriteError};
 use crate::key_index::{self, KeySpec};
 use crate::locks::{LockMode, LockTarget};
+use crate::point::{Found, TableAccess};
 use crate::row_codec::{self, RowError};
 use crate::scan::Visibility;
 use crate::segment::Segment;
 use crate::segment_keys;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
 use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
-use crate::table::{NewRows, TableData};
+use crate::table::{NewRows, RowPlace, TableData};
 use crate::tail::{self, Chunk};
 use crate::ticket::{CommitTicket, TicketState};
 use crate::write_set::{Marks, Write};
@@ -52,6 +53,8 @@ pub struct Transaction {
     /// The version that all snapshots read, under REPEATABLE READ.
     fixed: Option<Arc<LiveVersion>>,
     writes: Vec<Write>,
+    /// How many of them edit the catalog.
+    catalog_edits: usize,
     own: Arc<OwnTables>,
     locks: HashMap<LockTarget, LockMode>,
     /// Locks that were refused, where others may be waiting behind the wish.
@@ -86,6 +89,7 @@ impl Transaction {
             command_used: false,
             fixed: None,
             writes: Vec::new(),
+            catalog_edits: 0,
             own: Arc::default(),
             locks: HashMap::new(),
             wished: HashSet::new(),
@@ -116,7 +120,7 @@ impl Transaction {
     }
 
     fn own_catalog(&self, base: &Arc<Catalog>) -> Arc<Catalog> {
-        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        let edits = self.catalog_edits;
         if edits == 0 {
             return Arc::clone(base);
         }
@@ -192,12 +196,13 @@ impl Transaction {
             Some(fixed) => Arc::clone(&fixed.version.catalog),
             None => Arc::clone(&self.inner.version.load().catalog),
         };
-        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        let edits = self.catalog_edits;
         *self.catalog.lock() = Some(OwnCatalog { base, edits, catalog: Arc::new(catalog) });
         Ok(())
     }
 
     fn write(&mut self, write: Write) {
+        self.catalog_edits += usize::from(matches!(write, Write::Catalog(_)));
         self.writes.push(write);
         self.command_used = true;
     }
@@ -249,19 +254,36 @@ impl Transaction {
     /// # Errors
     /// [`WriteError`]; nothing was appended.
     pub fn append(&mut self, table: &TableDefinition, rows: &RecordBatch) -> Result<(), WriteError> {
-        if rows.num_rows() == 0 {
+        let access = TableAccess::new(Arc::new(table.clone()))?;
+        self.append_rows(&access, rows.columns(), rows.num_rows(), &[])
+    }
+
+    /// Appends `rows` rows, given as `columns` in definition order, and checks keys: as [`append`](Transaction::append), with what a statement has prepared.
+    ///
+    /// `kept_keys` has an entry for each of the table's keys, or is empty: `true` says that each new row replaces one with the same key that this transaction
+    /// has just deleted, so that there is nothing to check.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was appended.
+    pub fn append_rows(
+        &mut self,
+        access: &TableAccess,
+        columns: &[ArrayRef],
+        rows: usize,
+        kept_keys: &[bool],
+    ) -> Result<(), WriteError> {
+        if rows == 0 {
             return Ok(());
         }
-        if rows.num_columns() != table.columns.len() {
-            let (found, expected) = (rows.num_columns(), table.columns.len());
+        if columns.len() != access.table.columns.len() {
+            let (found, expected) = (columns.len(), access.table.columns.len());
             return Err(WriteError::Mismatch(format!("{found} columns, expected {expected}")));
         }
-        let data = self.table(table)?;
+        let data = self.table(&access.table)?;
         self.inner.push_back(&data);
         let stamp = self.stamp()?;
-        let layout = data.layout(table).map_err(refused)?;
-        let encoded = row_codec::encode(&layout, rows.columns(), rows.num_rows()).map_err(refused)?;
-        let new = NewRows { table, columns: rows.columns(), layout: &layout, rows: &encoded };
+        let encoded = row_codec::encode(&access.layout, columns, rows).map_err(refused)?;
+        let new = NewRows { access, columns, rows: &encoded, kept_keys };
         let (first_row_id, spans) = data.append(&new, stamp, self.id, self.inner.oldest_snapshot())?;
         data.touch(self.inner.now_ms());
         let closed: Vec<Arc<Chunk>> =
@@ -271,6 +293,36 @@ impl Transaction {
             // Off the latch. If it fails the rows stay as they are, and reading them will say why.
             let _ = chunk.seal();
         }
+        Ok(())
+    }
+
+    /// Deletes a row that a snapshot of this transaction has found.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
+    pub fn delete_found(&mut self, access: &TableAccess, found: &Found) -> Result<(), WriteError> {
+        let stamp = self.stamp()?;
+        let data = self.table(&access.table)?;
+        if !Arc::ptr_eq(&data, &found.data) {
+            return Err(WriteError::Conflict);
+        }
+        let mut marks = Marks::default();
+        {
+            let _moves = data.moves.read();
+            match &found.place {
+                RowPlace::Tail(chunk, index) => {
+                    if mark_tail(chunk, *index, stamp, self.id)? {
+                        marks.tail.push((Arc::clone(chunk), *index));
+                    }
+                }
+                RowPlace::Segment(segment, offset) => {
+                    if mark_segment(segment, *offset, stamp, self.id)? {
+                        marks.segments.push((Arc::clone(segment), vec![*offset]));
+                    }
+                }
+            }
+        }
+        self.write(Write::Delete { data, marks });
         Ok(())
     }
 
@@ -404,6 +456,7 @@ impl Transaction {
             if let Some(write) = self.writes.pop() {
                 write.undo();
                 if let Write::Catalog(_) = write {
+                    self.catalog_edits -= 1;
                     *self.catalog.lock() = None;
                 }
                 if let Write::Bulk { data, segments } = &write
@@ -515,7 +568,7 @@ fn mark_all(
                 let Some(segment) = segments.get(position).filter(|segment| offset < segment.info.rows) else {
                     return Err(WriteError::Conflict);
                 };
-                if met(segment.deletes.write().mark(offset, stamp), me)? {
+                if mark_segment(segment, offset, stamp, me)? {
                     match marks.segments.last_mut() {
                         Some((last, offsets)) if Arc::ptr_eq(last, segment) => offsets.push(offset),
                         _ => marks.segments.push((Arc::clone(segment), vec![offset])),
@@ -525,6 +578,11 @@ fn mark_all(
         }
     }
     Ok(())
+}
+
+/// Marks a row of a segment; `false` if this transaction has done so before.
+fn mark_segment(segment: &Segment, offset: u32, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
+    met(segment.deletes.write().mark(offset, stamp), me)
 }
 
 /// Marks a row that is or was in the tail; `false` if this transaction has done so before.
