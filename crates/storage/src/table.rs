@@ -5,8 +5,8 @@
 //! TableVersion one per change       first chunk of the tail, committed segments                published with the database's version
 //! ```
 //!
-//! Lock order: `flushing`, `latch`, `moves`, the log latch, a segment's deletes. `moves` is held shared by whoever sets a stamp of existing rows, and exclusively while
-//! a flush carries stamps over to a segment: so no stamp is set at a place that has just been left.
+//! Lock order: a table's running compaction, `flushing`, `latch`, `moves`, the log latch, a segment's deletes. `moves` is held shared by whoever sets a stamp of existing rows, and exclusively while
+//! a flush or a compaction carries stamps over to a segment: so no stamp is set at a place that has just been left.
 //!
 //! **Invariants.** Rows are appended under the latch only. The latch's segments are every segment that may hold a live row, also of a load
 //! that is not committed and of a flush that is not yet visible.
@@ -20,12 +20,13 @@ use colonnade_types::{Lsn, StorageId, TableDefinition, TxnId};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::Catalog;
+use crate::compaction::CompactionState;
 use crate::error::WriteError;
 use crate::key_index::{self, KeySpec, Occupancy, SegmentKeys, TailKeys};
 use crate::row_codec::{RowError, RowLayout, Rows};
 use crate::segment::Segment;
 use crate::stamp::Stamp;
-use crate::tail::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
+use crate::tail::{CHUNK_BYTES_MAX, CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
 
 /// The committed state of everything at one LSN.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub(crate) struct TableData {
     pub(crate) moves: RwLock<()>,
     /// Held by the one flush that runs.
     pub(crate) flushing: Mutex<()>,
+    pub(crate) compaction: CompactionState,
     tail_rows: AtomicU64,
     tail_bytes: AtomicU64,
     last_write_ms: AtomicU64,
@@ -107,6 +109,7 @@ impl TableData {
             latch: Mutex::new(Latched { chunks, segments, keys: Vec::new(), next_row_id }),
             moves: RwLock::new(()),
             flushing: Mutex::new(()),
+            compaction: CompactionState::default(),
             tail_rows: AtomicU64::new(rows),
             tail_bytes: AtomicU64::new(bytes),
             last_write_ms: AtomicU64::new(0),
@@ -133,6 +136,11 @@ impl TableData {
     /// Rows and bytes of the tail.
     pub(crate) fn tail_size(&self) -> (u64, u64) {
         (self.tail_rows.load(Ordering::Relaxed), self.tail_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of the chunk that still gets rows.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        self.latch.lock().last().bytes() as u64
     }
 
     /// When the last row was appended, in the clock's milliseconds.
@@ -256,7 +264,8 @@ impl Latched {
     /// The open chunk, or a new one if that has no room or another layout.
     fn room_for(&mut self, layout: &Arc<RowLayout>) -> Arc<Chunk> {
         let last = self.last();
-        if last.room() == 0 || (!Arc::ptr_eq(&last.layout, layout) && last.layout != *layout) {
+        let full = last.room() == 0 || last.bytes() >= CHUNK_BYTES_MAX;
+        if full || (!Arc::ptr_eq(&last.layout, layout) && last.layout != *layout) {
             let capacity = match last.len() {
                 0 => CHUNK_ROWS_FIRST,
                 len => (len * 8).clamp(CHUNK_ROWS_FIRST, CHUNK_ROWS),

@@ -21,7 +21,7 @@ use crate::key_index::{self, KeySpec};
 use crate::locks::{LockMode, LockTarget};
 use crate::row_codec::{self, RowError};
 use crate::scan::Visibility;
-use crate::segment::Segment;
+use crate::segment::{Segment, trail};
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
 use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
 use crate::table::{NewRows, TableData};
@@ -511,7 +511,7 @@ fn mark_all(
                 let Some(segment) = segments.get(position).filter(|segment| offset < segment.info.rows) else {
                     return Err(WriteError::Conflict);
                 };
-                if met(segment.deletes.write().mark(offset, stamp), me)? {
+                if mark_segment(segment, offset, stamp, me)? {
                     match marks.segments.last_mut() {
                         Some((last, offsets)) if Arc::ptr_eq(last, segment) => offsets.push(offset),
                         _ => marks.segments.push((Arc::clone(segment), vec![offset])),
@@ -528,9 +528,24 @@ fn mark_tail(chunk: &Chunk, index: usize, stamp: Stamp, me: TxnId) -> Result<boo
     let Some(moved) = chunk.moved_to.get() else { return met(chunk.mark_deleted(index, stamp), me) };
     // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
     let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
-    let marked = met(segment.deletes.write().mark(offset, stamp), me)?;
+    let marked = mark_segment(segment, offset, stamp, me)?;
     if marked {
         chunk.set_deleted(index, stamp);
+    }
+    Ok(marked)
+}
+
+/// Marks a row that is or was in a segment; `false` if this transaction has done so before. Where the row is now it is decided, at its earlier places it is noted for
+/// snapshots that still read those.
+fn mark_segment(segment: &Arc<Segment>, offset: u32, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
+    if segment.moved_to.get().is_none() {
+        return met(segment.deletes.write().mark(offset, stamp), me);
+    }
+    let places: Vec<_> = trail(segment, offset).collect();
+    let (newest, at) = places[places.len() - 1];
+    let marked = met(newest.deletes.write().mark(at, stamp), me)?;
+    if marked {
+        places[..places.len() - 1].iter().for_each(|(segment, offset)| segment.deletes.write().put(*offset, stamp));
     }
     Ok(marked)
 }

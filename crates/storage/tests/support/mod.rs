@@ -10,7 +10,9 @@ use colonnade_storage::{
     CatalogEdit, Database, FileDisk, Isolation, RowAddress, Snapshot, StorageOptions, SystemClock, Transaction,
     Visibility, WriteError,
 };
-use colonnade_types::{ColumnDefinition, ColumnId, KeyConstraint, Lsn, Oid, Relation, SqlType, TableDefinition};
+use colonnade_types::{
+    ColumnDefinition, ColumnId, KeyConstraint, Lsn, Oid, Relation, SegmentId, SqlType, TableDefinition,
+};
 
 /// A database in a temporary directory, which goes with it.
 pub struct Fixture {
@@ -46,6 +48,20 @@ impl Fixture {
 
     pub fn segment_files(&self) -> usize {
         std::fs::read_dir(self.dir.path().join("segments")).unwrap().count()
+    }
+
+    /// Bytes of all segment files.
+    pub fn segment_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(self.dir.path().join("segments")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    /// Flips bits in the first page of a segment's file.
+    pub fn damage(&self, segment: SegmentId) {
+        let path = self.dir.path().join(colonnade_storage::segment_path(segment));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40..60].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&path, bytes).unwrap();
     }
 
     pub fn begin(&self) -> Transaction {
