@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::commit::LogState;
 use crate::compaction::{CompactionStatus, Thoroughness};
 use crate::disk::{Disk, DiskLock};
-use crate::error::{MaintenanceError, OpenError, SequenceError};
+use crate::error::{MaintenanceError, OpenError, ReadError, SequenceError};
 use crate::flush::Extent;
 use crate::locks::Locks;
 use crate::maintenance::MaintenanceReport;
@@ -373,8 +373,8 @@ impl Database {
     /// Where compaction stands with a table.
     ///
     /// # Errors
-    /// [`MaintenanceError::Read`] if a segment's footer is damaged.
-    pub fn compaction_status(&self, storage: StorageId) -> Result<CompactionStatus, MaintenanceError> {
+    /// [`ReadError`] if a segment's footer is damaged.
+    pub fn compaction_status(&self, storage: StorageId) -> Result<CompactionStatus, ReadError> {
         self.inner.compaction_status(storage)
     }
 

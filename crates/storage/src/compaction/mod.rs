@@ -261,12 +261,12 @@ impl Inner {
         table: &TableVersion,
         definition: &TableDefinition,
         horizon: Lsn,
-    ) -> Result<Option<(Vec<Arc<Segment>>, Vec<Candidate>)>, MaintenanceError> {
+    ) -> Result<Option<(Vec<Arc<Segment>>, Vec<Candidate>)>, ReadError> {
         if table.segments.iter().any(|segment| segment.moved_to.get().is_some()) {
             return Ok(None);
         }
         let sort_column = segment_file::sort_columns(definition).first();
-        let candidate = |segment: &Arc<Segment>| -> Result<Candidate, MaintenanceError> {
+        let candidate = |segment: &Arc<Segment>| -> Result<Candidate, ReadError> {
             let range = match sort_column {
                 // Opening all files is not worth it while there is too little to set apart.
                 Some(column) if table.segments.len() > 1 => sort_range(segment, *column)?,
@@ -290,7 +290,7 @@ impl Inner {
     }
 
     /// Where a table stands.
-    pub(crate) fn compaction_status(&self, storage: StorageId) -> Result<CompactionStatus, MaintenanceError> {
+    pub(crate) fn compaction_status(&self, storage: StorageId) -> Result<CompactionStatus, ReadError> {
         let version = self.version.load_full();
         let (Some(table), Some(definition)) = (version.tables.get(&storage), table_of(&version.catalog, storage))
         else {
