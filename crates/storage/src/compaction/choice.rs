@@ -133,10 +133,12 @@ pub(crate) fn choose_all(segments: &[Candidate], target: u64, rows_max: u64, del
     jobs
 }
 
-/// Segments that are small or have many deleted rows, and rows that are deleted: what compaction still has before it.
+/// Segments that are small and not the only one, or have many deleted rows, and rows that are deleted: what compaction still has before it.
 pub(crate) fn debt(segments: &[Candidate], target: u64) -> (u64, u64) {
+    let has_small = small_count(segments, target) > 1;
     let is_due = |segment: &&Candidate| {
-        segment.live() < target / 2 || segment.deleted * 100 >= segment.rows * Effort::Idle.deleted_percent()
+        has_small && segment.live() < target / 2
+            || segment.deleted * 100 >= segment.rows.max(1) * Effort::Idle.deleted_percent()
     };
     (segments.iter().filter(is_due).count() as u64, segments.iter().map(|segment| segment.deleted).sum())
 }

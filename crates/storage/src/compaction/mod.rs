@@ -105,7 +105,7 @@ impl CompactionState {
 /// Where a table stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompactionStatus {
-    /// Segments that are small or have many deleted rows.
+    /// Segments that are small, if there is more than one, or have many deleted rows.
     pub segments_due: u64,
     /// Deleted rows that are still stored.
     pub deleted_rows: u64,
