@@ -128,7 +128,7 @@ impl Inner {
     }
 
     /// Slows an append down where maintenance has fallen behind: see the module's documentation.
-    pub(crate) fn push_back(&self, data: &Arc<TableData>) {
+    pub(crate) fn push_back(self: &Arc<Self>, data: &Arc<TableData>) {
         let over = |times: u64| {
             let (rows, bytes) = data.tail_size();
             rows >= times * self.options.tail_rows_max || bytes >= times * self.options.tail_bytes_max

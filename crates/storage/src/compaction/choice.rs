@@ -127,8 +127,15 @@ pub(crate) fn choose_all(segments: &[Candidate], target: u64, rows_max: u64, del
             }
         }
     }
-    // One small segment alone stays as it is.
-    jobs.retain(|job| job.len() > 1 || segments[job[0]].deleted > 0);
+    // What would come out as it went in stays as it is.
+    jobs.retain(|job| {
+        let live: u64 = job.iter().map(|index| segments[*index].live()).sum();
+        let overlap = || {
+            let pairs = job.iter().enumerate().flat_map(|(at, a)| job[at + 1..].iter().map(move |b| (*a, *b)));
+            !deleted_only && pairs.into_iter().any(|(a, b)| segments[a].overlaps(&segments[b]))
+        };
+        job.iter().any(|index| segments[*index].deleted > 0) || job.len() as u64 > live.div_ceil(target) || overlap()
+    });
     jobs.iter_mut().for_each(|job| job.sort_unstable());
     jobs
 }
@@ -329,6 +336,8 @@ mod tests {
         assert_eq!(choose_all(&segments, TARGET, 8 * TARGET, false), [vec![1, 2, 3]]);
         assert_eq!(choose_all(&segments, TARGET, 8 * TARGET, true), [vec![1]]);
         assert_eq!(choose_all(&segments[2..3], TARGET, 8 * TARGET, false), [] as [Vec<usize>; 0]);
+        let halves = [segment(TARGET * 3 / 5, 0), segment(TARGET * 3 / 5, 0)];
+        assert_eq!(choose_all(&halves, TARGET, 8 * TARGET, false), [] as [Vec<usize>; 0], "they would stay two");
         assert_eq!(choose_all(&[over(0, 9), over(5, 20), over(20, 30)], TARGET, 8 * TARGET, false), [vec![0, 1]]);
     }
 }

@@ -19,8 +19,8 @@
 //! **DDL wins.** A table that was dropped, truncated or rewritten has another body of rows or none: the merge stops when it notices, and an edit that is in the log
 //! behind the drop finds no table, here as in recovery, and its files go.
 //!
-//! **A step is bounded** by [`JOB_SEGMENTS`] full segments. Between two columns it stops if the database is closing, and flushes tails that have grown over their limit, so that
-//! no writer waits for a long merge.
+//! **A step is bounded** by [`JOB_SEGMENTS`] full segments. Between two columns it stops if the database is closing, flushes tails that have grown over their limit and takes a
+//! checkpoint that is due, so that nobody waits for a long merge.
 
 mod choice;
 mod merge;
@@ -136,6 +136,16 @@ impl Drop for Written {
     }
 }
 
+/// Segments of one version that are to be merged.
+struct Selection {
+    table: Arc<TableDefinition>,
+    inputs: Vec<Arc<Segment>>,
+    /// The LSN of the version.
+    horizon: Lsn,
+    /// Rows of a full segment. It is that of the choice, or what is full for one would be small for the other.
+    target: u64,
+}
+
 /// How a merge was ended.
 enum Ended {
     /// It is in the log.
@@ -146,7 +156,7 @@ enum Ended {
 
 impl Inner {
     /// Does the most profitable job of all tables, if one is due and the budget allows it; returns the rows read.
-    pub(crate) fn compact_due(&self) -> Result<u64, MaintenanceError> {
+    pub(crate) fn compact_due(self: &Arc<Self>) -> Result<u64, MaintenanceError> {
         if self.now_ms() < self.compaction_not_before_ms.load(Ordering::Relaxed) {
             return Ok(0);
         }
@@ -154,11 +164,11 @@ impl Inner {
     }
 
     /// The same whatever the budget says.
-    pub(crate) fn compact_best(&self) -> Result<u64, MaintenanceError> {
+    pub(crate) fn compact_best(self: &Arc<Self>) -> Result<u64, MaintenanceError> {
         let now = self.now_ms();
         let version = self.version.load_full();
         let horizon = version.lsn;
-        let mut best: Option<(f64, Arc<TableData>, Arc<TableDefinition>, Vec<Arc<Segment>>)> = None;
+        let mut best: Option<(f64, Arc<TableData>, Selection)> = None;
         for (storage, table) in version.tables.iter() {
             if table.segments.is_empty() || now < table.data.compaction.done.lock().not_before_ms {
                 continue;
@@ -169,17 +179,18 @@ impl Inner {
             table.data.compaction.note_due(&candidates, target);
             let job = choice::choose(&candidates, target, JOB_SEGMENTS * target, self.effort(&table.data));
             if let Some(job) = job
-                && best.as_ref().is_none_or(|(score, ..)| *score < job.score)
+                && best.as_ref().is_none_or(|(score, _, _)| *score < job.score)
             {
                 let inputs = job.inputs.iter().map(|index| Arc::clone(&segments[*index])).collect();
-                best = Some((job.score, Arc::clone(&table.data), definition, inputs));
+                let selection = Selection { table: definition, inputs, horizon, target };
+                best = Some((job.score, Arc::clone(&table.data), selection));
             }
         }
         // The chunks that the version holds may go during the merge.
         drop(version);
-        let Some((_, data, table, inputs)) = best else { return Ok(0) };
+        let Some((_, data, selection)) = best else { return Ok(0) };
         let Some(_one) = data.compaction.running.try_lock() else { return Ok(0) };
-        match self.compact(&data, &table, inputs, horizon, &|| self.relieve(&data)) {
+        match self.compact(&data, selection, &|| self.relieve(&data)) {
             Ok(Ended::Installed { rows_read, bytes, .. }) => {
                 if let Some(pause) = (bytes * 1_000).checked_div(self.options.compaction_bytes_per_second) {
                     self.compaction_not_before_ms.store(self.now_ms() + pause, Ordering::Relaxed);
@@ -220,7 +231,8 @@ impl Inner {
         for job in choice::choose_all(&candidates, target, COMMAND_SEGMENTS * target, deleted_only) {
             let inputs = job.iter().map(|index| Arc::clone(&segments[*index])).collect();
             let is_going_on = || go_on() && self.is_live(&data);
-            match self.compact(&data, &definition, inputs, horizon, &is_going_on)? {
+            let selection = Selection { table: Arc::clone(&definition), inputs, horizon, target };
+            match self.compact(&data, selection, &is_going_on)? {
                 Ended::Installed { rows_read, ticket, .. } => {
                     rows += rows_read;
                     CommitTicket::new(ticket, Arc::clone(self)).wait().map_err(log_failed)?;
@@ -240,12 +252,17 @@ impl Inner {
         !self.closing.load(Ordering::Acquire) && self.version.load().tables.contains_key(&data.storage)
     }
 
-    /// Between two columns of a merge: flushes what is pressing; returns whether the merge goes on.
-    fn relieve(&self, data: &TableData) -> bool {
+    /// Between two columns of a merge: does what is pressing; returns whether the merge goes on.
+    fn relieve(self: &Arc<Self>, data: &TableData) -> bool {
         for table in self.version.load_full().tables.values() {
             if let Err(error) = self.flush_pressing(table) {
                 tracing::warn!(%error, storage = table.data.storage.0, "flush failed, and will be tried again");
             }
+        }
+        if self.is_checkpoint_due()
+            && let Err(error) = self.checkpoint(false)
+        {
+            tracing::warn!(%error, "checkpoint failed, and will be tried again");
         }
         self.is_live(data)
     }
@@ -322,27 +339,26 @@ impl Inner {
     fn compact(
         &self,
         data: &Arc<TableData>,
-        table: &TableDefinition,
-        inputs: Vec<Arc<Segment>>,
-        horizon: Lsn,
+        selection: Selection,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Ended, MaintenanceError> {
-        let merge = Merge::plan(table, inputs, horizon)?;
-        let target = usize::try_from(self.segment_rows(merge.inputs())).unwrap_or(SEGMENT_ROWS_MAX);
+        let Selection { table, inputs, horizon, target } = selection;
+        let merge = Merge::plan(&table, inputs, horizon)?;
+        let target = usize::try_from(target).unwrap_or(SEGMENT_ROWS_MAX);
         // Evenly, so that no sliver is left at the end.
         let outputs = merge.rows().div_ceil(target);
         let output_rows = merge.rows().div_ceil(outputs.max(1)).max(1);
         let mut written = Written(Vec::with_capacity(outputs));
         for from in (0..merge.rows()).step_by(output_rows) {
             let to = merge.rows().min(from + output_rows);
-            match self.write_output(table, &merge, &merge.gather(from..to), to - from, go_on) {
+            match self.write_output(&table, &merge, &merge.gather(from..to), to - from, go_on) {
                 Ok(segment) => written.0.push(segment),
                 Err(SegmentFileError::Stopped) => return Ok(Ended::Stopped),
                 Err(error) => return Err(error.into()),
             }
         }
         for segment in &written.0 {
-            flush::warm_keys(table, segment)?;
+            flush::warm_keys(&table, segment)?;
         }
         self.install_merge(data, &merge, written, output_rows)
     }
