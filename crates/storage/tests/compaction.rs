@@ -3,7 +3,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use colonnade_storage::{
@@ -11,6 +10,7 @@ use colonnade_storage::{
     WriteError,
 };
 use colonnade_types::{ColumnId, Relation, TableDefinition};
+use parking_lot::Mutex;
 use support::{Fixture, batch, column, commit, delete, rows, scan, update};
 
 /// Segments of a thousand rows, so that few rows make many.
@@ -119,13 +119,13 @@ fn deletes_that_come_during_the_merge_are_carried() {
             // In the log, and neither durable nor visible when the merge is installed.
             let mut txn = fixture.begin();
             update(&mut txn, &table, 101, -1).unwrap();
-            let _ = txn.commit().unwrap();
+            drop(txn.commit().unwrap());
             let mut txn = fixture.begin();
             delete(&mut txn, &table, 2).unwrap();
-            *running.lock().unwrap() = Some(txn);
+            *running.lock() = Some(txn);
             let mut txn = fixture.begin();
             delete(&mut txn, &table, 202).unwrap();
-            *undone.lock().unwrap() = Some(txn);
+            *undone.lock() = Some(txn);
             let mut txn = fixture.begin();
             delete(&mut txn, &table, 3).unwrap();
             txn.rollback();
@@ -142,9 +142,9 @@ fn deletes_that_come_during_the_merge_are_carried() {
         assert!(matches!(delete(&mut blocked, &table, id), Err(WriteError::Blocked(_))));
     }
     drop(blocked);
-    let running: Transaction = running.lock().unwrap().take().unwrap();
+    let running: Transaction = running.lock().take().unwrap();
     commit(running);
-    drop(undone.lock().unwrap().take());
+    drop(undone.lock().take());
     expected.remove(&2);
     assert_eq!(fixture.rows(&table), expected);
     let fixture = fixture.crash();
@@ -286,12 +286,12 @@ fn a_merge_that_is_stopped_leaves_nothing() {
     flushed(&fixture, &table, 300, 100);
     let calls = Mutex::new(0);
     let stop = || {
-        let mut calls = calls.lock().unwrap();
+        let mut calls = calls.lock();
         *calls += 1;
         *calls < 3
     };
     assert_eq!(fixture.db.compact_table(table.storage, Thoroughness::Full, &stop).unwrap(), 0);
-    assert_eq!(*calls.lock().unwrap(), 3);
+    assert_eq!(*calls.lock(), 3);
     assert_eq!(fixture.segment_files(), 3);
     assert_eq!(fixture.rows(&table).len(), 300);
 }
@@ -382,7 +382,7 @@ fn space_comes_back_by_itself() {
             let mut txn = fixture.begin();
             txn.append(&table, &batch([(id, id)])).unwrap();
             // The log writer's round comes below, for all of them.
-            let _ = txn.commit().unwrap();
+            drop(txn.commit().unwrap());
         }
         while fixture.db.step_log() {}
         fixture.db.maintain().unwrap();
@@ -454,7 +454,7 @@ fn hot_rows_stay_in_the_row_store_and_their_dead_versions_go() {
         let at = hot_addresses(&snapshot, &table);
         txn.delete(&snapshot, &table, &at).unwrap();
         txn.append(&table, &batch((1..=HOT).map(|id| (id, round)))).unwrap();
-        let _ = txn.commit().unwrap();
+        drop(txn.commit().unwrap());
         drop(snapshot);
         while fixture.db.step_log() {}
         if round % 10 == 0 {
