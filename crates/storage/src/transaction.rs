@@ -22,7 +22,7 @@ use crate::locks::{LockMode, LockTarget};
 use crate::point::{Found, TableAccess};
 use crate::row_codec::{self, RowError};
 use crate::scan::Visibility;
-use crate::segment::Segment;
+use crate::segment::{Segment, trail};
 use crate::segment_keys;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
 use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
@@ -580,19 +580,29 @@ fn mark_all(
     Ok(())
 }
 
-/// Marks a row of a segment; `false` if this transaction has done so before.
-fn mark_segment(segment: &Segment, offset: u32, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
-    met(segment.deletes.write().mark(offset, stamp), me)
-}
-
 /// Marks a row that is or was in the tail; `false` if this transaction has done so before.
 fn mark_tail(chunk: &Chunk, index: usize, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
     let Some(moved) = chunk.moved_to.get() else { return met(chunk.mark_deleted(index, stamp), me) };
     // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
     let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
-    let marked = met(segment.deletes.write().mark(offset, stamp), me)?;
+    let marked = mark_segment(segment, offset, stamp, me)?;
     if marked {
         chunk.set_deleted(index, stamp);
+    }
+    Ok(marked)
+}
+
+/// Marks a row that is or was in a segment; `false` if this transaction has done so before. Where the row is now it is decided, at its earlier places it is noted for
+/// snapshots that still read those.
+fn mark_segment(segment: &Arc<Segment>, offset: u32, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
+    if segment.moved_to.get().is_none() {
+        return met(segment.deletes.write().mark(offset, stamp), me);
+    }
+    let places: Vec<_> = trail(segment, offset).collect();
+    let (newest, at) = places[places.len() - 1];
+    let marked = met(newest.deletes.write().mark(at, stamp), me)?;
+    if marked {
+        places[..places.len() - 1].iter().for_each(|(segment, offset)| segment.deletes.write().put(*offset, stamp));
     }
     Ok(marked)
 }
