@@ -424,6 +424,7 @@ fn space_comes_back_by_itself() {
     let (used, loaded) = (fixture.segment_bytes(), fresh.segment_bytes());
     let status = fixture.db.table_status(table.storage);
     assert_eq!(used, status.segment_bytes, "no file is left that nobody needs");
+    assert_eq!(fixture.key_files().len() as u64, status.segments, "no more than one key file a segment");
     assert!(
         used + status.tail_bytes <= loaded * 13 / 10,
         "{used} bytes and a tail, {loaded} freshly loaded; {status:?}"

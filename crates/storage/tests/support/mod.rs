@@ -61,10 +61,10 @@ impl Fixture {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Bytes of all segment files.
+    /// Bytes of all segment files, the files of their keys not counted.
     pub fn segment_bytes(&self) -> u64 {
-        let files = std::fs::read_dir(self.dir.path().join("segments")).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        let segments = self.names().into_iter().filter(|name| name.ends_with(".seg"));
+        segments.map(|name| self.dir.path().join("segments").join(name).metadata().unwrap().len()).sum()
     }
 
     /// Flips bits in the first page of a segment's file.
