@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use colonnade_storage::Database;
+use colonnade_types::TxnId;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use parking_lot::Mutex;
@@ -81,6 +82,8 @@ pub struct SessionActivity {
     pub state: &'static str,
     /// Text of the latest statement.
     pub query: String,
+    /// The transaction whose end the statement waits for. It may have ended already, and the session not yet gone on.
+    pub waits_for: Option<TxnId>,
 }
 
 /// The sessions of a server. Cheap to clone.
@@ -93,6 +96,25 @@ pub struct SessionList {
 pub(crate) struct SessionEntry {
     pub(crate) activity: Mutex<SessionActivity>,
     pub(crate) cancel: CancelHandle,
+}
+
+impl SessionEntry {
+    /// Shows that the session waits for a transaction, until the guard is dropped.
+    pub(crate) fn show_wait(&self, holder: TxnId) -> ShownWait<'_> {
+        self.activity.lock().waits_for = Some(holder);
+        ShownWait { entry: self }
+    }
+}
+
+/// A wait that others see while this lives.
+pub(crate) struct ShownWait<'a> {
+    entry: &'a SessionEntry,
+}
+
+impl Drop for ShownWait<'_> {
+    fn drop(&mut self) {
+        self.entry.activity.lock().waits_for = None;
+    }
 }
 
 impl SessionList {

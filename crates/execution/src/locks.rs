@@ -1,23 +1,28 @@
 //! Waiting for other transactions, and what storage's refusals mean to a client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use colonnade_storage::{CommitError, Database, ReadError, SequenceError, WriteError};
 use colonnade_types::{SqlState, TxnId, ValueError};
 
 use crate::cancel::CancelGuard;
+use crate::engine::SessionEntry;
 use crate::error::{Error, Result};
 
 /// How long and under which guard a statement waits for others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct LockWaiter {
     pub(crate) guard: CancelGuard,
     pub(crate) timeout: Option<Duration>,
+    /// Where others see that the session waits.
+    pub(crate) entry: Arc<SessionEntry>,
 }
 
 impl LockWaiter {
     /// Waits until `holder` has ended.
     pub(crate) async fn wait(&self, database: &Database, waiter: TxnId, holder: TxnId) -> Result<()> {
+        let _shown = self.entry.show_wait(holder);
         let waiting = database.wait_for(waiter, holder);
         let outcome = match self.timeout {
             None => self.guard.run(waiting).await?,

@@ -515,7 +515,11 @@ impl Session {
     }
 
     fn waiter(&self) -> LockWaiter {
-        LockWaiter { guard: self.guard.clone(), timeout: self.state.settings.lock_timeout() }
+        LockWaiter {
+            guard: self.guard.clone(),
+            timeout: self.state.settings.lock_timeout(),
+            entry: Arc::clone(&self.entry),
+        }
     }
 
     /// What a statement that writes works with.

@@ -439,6 +439,12 @@ impl Database {
         self.inner.waits.wait_for(waiter, holder)
     }
 
+    /// Whether a transaction is running: from its begin until its writes are visible or undone, which is before its commit is acknowledged.
+    #[must_use]
+    pub fn is_running(&self, txn: TxnId) -> bool {
+        self.inner.waits.is_running(txn)
+    }
+
     /// A new object identifier, never used before.
     ///
     /// # Panics

@@ -51,6 +51,11 @@ impl Waits {
         }
     }
 
+    /// Whether a transaction has begun and not yet ended.
+    pub(crate) fn is_running(&self, txn: TxnId) -> bool {
+        self.graph.lock().running.contains_key(&txn)
+    }
+
     /// Running transactions.
     pub(crate) fn running(&self) -> usize {
         self.graph.lock().running.len()
@@ -142,7 +147,9 @@ mod tests {
         let waits = waits(1..3);
         let mut wait = waits.wait_for(TxnId(1), TxnId(2));
         assert_eq!((&mut wait).now_or_never(), None);
+        assert!(waits.is_running(TxnId(2)));
         waits.end(TxnId(2));
+        assert!(!waits.is_running(TxnId(2)), "before any waiter has noticed");
         assert_eq!(wait.now_or_never(), Some(Ok(())));
         assert_eq!(waits.wait_for(TxnId(1), TxnId(2)).now_or_never(), Some(Ok(())), "ended long ago");
     }
