@@ -69,6 +69,10 @@ class Postgres(Engine):
         for name, path in job["tables"].items():
             with self.connection.cursor() as cursor, cursor.copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
                 for batch in pyarrow.parquet.ParquetFile(path).iter_batches(65_536):
+                    # The CSV writer does not take views.
+                    views = pyarrow.types.is_string_view
+                    fields = [field.with_type(pyarrow.string()) if views(field.type) else field for field in batch.schema]
+                    batch = batch.cast(pyarrow.schema(fields))
                     sink = pyarrow.BufferOutputStream()
                     pyarrow.csv.write_csv(batch, sink, pyarrow.csv.WriteOptions(include_header=False))
                     copy.write(sink.getvalue().to_pybytes())

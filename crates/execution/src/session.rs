@@ -36,7 +36,9 @@ use crate::outcome::{CommandTag, Outcome, ResultSchema, RowStream, TagRule};
 use crate::planner::{physical_plan, run, types_of};
 use crate::session_info::{SessionInfo, StatementInfo};
 use crate::settings::{ForcePath, Settings};
-use crate::statement::{Body, IsolationLevel, MaintenanceCommand, SettingCommand, Statement, TransactionCommand};
+use crate::statement::{
+    Body, IsolationLevel, MaintenanceCommand, SettingCommand, Statement, StatementKind, TransactionCommand,
+};
 use crate::transaction::{Block, TransactionState, TransactionStatus, failed};
 
 /// One client's conversation. Not shared: methods take `&mut self`. Dropping it rolls back what is open.
@@ -475,9 +477,37 @@ impl Session {
             }
             Body::Sql(sql) => {
                 self.begin_statement()?;
+                if self.state.settings.force_path() == ForcePath::Row
+                    && let Some(outcome) = self.forced_row(statement, sql).await?
+                {
+                    return Ok(outcome);
+                }
                 self.sql(sql, parameters).await
             }
         }
+    }
+
+    /// A statement under `colonnade.force_path = row`: on the fast path, or refused if it reads or writes rows of a table. `None`: it does neither.
+    async fn forced_row(&mut self, statement: &Statement, sql: &ast::Statement) -> Result<Option<Outcome>> {
+        if !matches!(statement.kind(), StatementKind::Query | StatementKind::Write) {
+            return Ok(None);
+        }
+        let prepared = self.describe(statement, &[]).await?;
+        if let Some(plan) = prepared.fast.filter(|_| prepared.parameters.is_empty())
+            && let Some(done) = self.run_fast(&plan, &[]).await?
+        {
+            return Ok(Some(done.outcome(&plan)));
+        }
+        if let ast::Statement::Query(query) = sql
+            && WriteStatement::of(sql).is_none()
+        {
+            let scope = self.binder.scope(self.current_catalog(), None);
+            if self.binder.plan(query, scope, &Parameters::Values(Vec::new()))?.used.is_empty() {
+                return Ok(None);
+            }
+        }
+        Err(Error::unsupported("this statement with colonnade.force_path = row")
+            .with_detail("It does not name one row of one table by a whole key."))
     }
 
     /// Opens a transaction if there is none, and tells functions what they may know.

@@ -30,8 +30,6 @@ enum Rule {
     Kilobytes,
     /// One of these words.
     Words(&'static [&'static str]),
-    /// One of these words, of which only the first has an effect: the others are refused (0A000), not accepted without one.
-    FirstOf(&'static [&'static str]),
     Text,
     /// Takes only this value, whatever else is asked.
     Encoding,
@@ -77,8 +75,8 @@ static KNOWN: &[Known] = &[
     known(
         "colonnade.force_path",
         "auto",
-        Rule::FirstOf(&["auto", "row", "column"]),
-        "Forces reads through the row store or the column store; only auto is supported.",
+        Rule::Words(&["auto", "row", "column"]),
+        "Forces statements on tables to find their row by its key (row) or to scan (column).",
     ),
     reported("DateStyle", "ISO, MDY", Rule::DateStyle, "Sets the display format for date and time values."),
     reported(
@@ -226,12 +224,12 @@ pub struct SettingEntry {
     pub kind: &'static str,
 }
 
-/// Which way reads go (`colonnade.force_path`).
+/// Which way statements find their rows (`colonnade.force_path`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForcePath {
     /// The cheapest.
     Auto,
-    /// By key, row by row, where that can serve.
+    /// One row by its key, without a scan; what cannot be done so is refused.
     Row,
     /// By scans.
     Column,
@@ -387,7 +385,7 @@ impl Settings {
                 kind: match known.rule {
                     Rule::Bool => "bool",
                     Rule::Integer(..) | Rule::Milliseconds | Rule::Kilobytes => "integer",
-                    Rule::Words(_) | Rule::FirstOf(_) | Rule::IntervalStyle => "enum",
+                    Rule::Words(_) | Rule::IntervalStyle => "enum",
                     _ => "string",
                 },
             }
@@ -578,11 +576,6 @@ fn check(known: &Known, values: &[String], display: &DisplaySettings) -> Result<
                 Err(invalid().with_hint(format!("Available values: {}.", words.join(", "))))
             }
         }
-        Rule::FirstOf(words) => match words.iter().position(|word| joined.eq_ignore_ascii_case(word)) {
-            Some(0) => Ok(words[0].to_owned()),
-            Some(_) => Err(Error::unsupported(format!("{name} = {}", joined.to_ascii_lowercase()))),
-            None => Err(invalid().with_hint(format!("Available values: {}.", words.join(", ")))),
-        },
         Rule::Text => Ok(joined),
         Rule::Encoding => match joined.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
