@@ -821,7 +821,7 @@ impl<'a> Cursor<'a> {
                 "verbose" | "skip_locked" => _ = is_on()?,
                 "full" if is_vacuum => full = is_on()?,
                 "freeze" | "analyze" | "disable_page_skipping" | "process_toast" | "truncate" if is_vacuum => {
-                    _ = is_on()?
+                    _ = is_on()?;
                 }
                 "index_cleanup" | "parallel" if is_vacuum => {}
                 _ => {

@@ -23,8 +23,9 @@ use crate::tail::Chunk;
 /// Older versions from which on an insert looks for dead ones.
 const PRUNE_FROM: usize = 4;
 
-/// The row versions of one hash.
+/// The row versions of one hash. Most have none that are older, so that these cost a pointer.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a VecDeque takes 32 bytes in every entry of the index, a Box eight")]
 struct Versions {
     hash: u64,
     newest: u64,
