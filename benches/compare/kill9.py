@@ -62,6 +62,8 @@ def random_settings(chance):
         "bulk-segment-rows": size(8192, 1 << 20),
         "bulk-segment-bytes": size(mib, 256 * mib),
         "dictionary-cache-bytes": chance.choice([0, 64 * kib, 16 * mib, 256 * mib]),
+        "granule-cache-bytes": chance.choice([0, 64 * kib, 64 * mib]),
+        "compaction-bytes-per-second": chance.choice([0, mib, 128 * mib]),
         "query-memory-bytes": size(64 * mib, 512 * mib),
         "threads": chance.randint(1, 4),
     }

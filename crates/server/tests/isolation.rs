@@ -76,7 +76,12 @@ impl Process {
     fn restart(&self) {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
-        let child = Command::new(Process::binary())
+        let mut command = Command::new(Process::binary());
+        // The server refuses variables that it does not know, such as the parameters of this test.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COLONNADE_")) {
+            command.env_remove(name);
+        }
+        let child = command
             .args(["serve", "--http-listen", "off", "--pg-listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--data-dir", &self.directory.path().join("data").display().to_string()])
             .args(["--tail-rows-max", "1024", "--flush-idle-ms", "20", "--flush-idle-rows-min", "1"])
