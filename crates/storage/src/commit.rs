@@ -95,7 +95,7 @@ impl Inner {
                     let add = segments.iter().map(|segment| segment.info.clone()).collect();
                     encoder.manifest(&ManifestEdit { storage: data.storage, add, ..ManifestEdit::default() });
                 }
-                Write::Delete { .. } => {}
+                Write::Delete { .. } | Write::Lock(_) => {}
             }
         }
         let mut log = self.log.lock();
@@ -103,7 +103,7 @@ impl Inner {
             return Err((CommitError::Failed(reason.clone()), ending));
         }
         for write in ending.writes.iter().filter(|write| is_live(write)) {
-            if let Write::Delete { data, marks } = write {
+            if let Write::Delete { data, marks, .. } = write {
                 let (row_ids, segments) = marks.resolve();
                 if !row_ids.is_empty() {
                     encoder.delete(data.storage, &row_ids);

@@ -204,6 +204,8 @@ impl Inner {
                     let logged = match stamp.state() {
                         StampState::Committed(lsn) => Some(lsn),
                         StampState::Running(txn, _) => log.pending.get(&txn).copied(),
+                        // The lock goes with the row; it is no delete, whatever its transaction has in the log.
+                        StampState::Locked(_) | StampState::Shared(_) => None,
                         StampState::Never | StampState::Aborted => continue,
                     };
                     deletes.put(*offset, stamp);
@@ -268,7 +270,8 @@ fn kept_rows(chunk: &Chunk, oldest: Lsn) -> Option<Vec<u32>> {
     for row in 0..chunk.len() as u32 {
         match chunk.created(row as usize).state() {
             StampState::Running(..) => return None,
-            StampState::Aborted | StampState::Never => continue,
+            // Locks stand where deletes do, not here.
+            StampState::Aborted | StampState::Never | StampState::Locked(_) | StampState::Shared(_) => continue,
             StampState::Committed(_) => {}
         }
         match chunk.deleted(row as usize).state() {

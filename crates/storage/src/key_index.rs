@@ -202,10 +202,10 @@ impl Occupancy {
         match created.state() {
             StampState::Aborted | StampState::Never => return Occupancy::Dead,
             StampState::Running(other, _) if other != me => return Occupancy::Unsure(other),
-            StampState::Running(..) | StampState::Committed(_) => {}
+            StampState::Running(..) | StampState::Committed(_) | StampState::Locked(_) | StampState::Shared(_) => {}
         }
         match deleted.state() {
-            StampState::Never | StampState::Aborted => Occupancy::Taken,
+            StampState::Never | StampState::Aborted | StampState::Locked(_) | StampState::Shared(_) => Occupancy::Taken,
             StampState::Committed(_) => Occupancy::Dead,
             StampState::Running(other, _) if other == me => Occupancy::Free,
             StampState::Running(other, _) => Occupancy::Unsure(other),
@@ -427,11 +427,22 @@ impl SegmentKeys {
         }
     }
 
-    /// Looks for the key of `row` among `keys`: calls `meet` for every row of the segment that has it and is not free.
+    /// Looks for the key of `row` among `keys`: what stands where a row of the segment has it.
     pub(crate) fn probe(&self, segment: &Segment, keys: &Keys, row: usize, me: TxnId) -> Result<Occupancy, ReadError> {
-        let Some(hash) = keys.hashes[row] else { return Ok(Occupancy::Free) };
+        Ok(self.find(segment, keys, row, me)?.map_or(Occupancy::Free, |(_, occupancy)| occupancy))
+    }
+
+    /// Looks for the key of `row` among `keys`: the offset of the row of the segment that has it and is not free, and what stands there.
+    pub(crate) fn find(
+        &self,
+        segment: &Segment,
+        keys: &Keys,
+        row: usize,
+        me: TxnId,
+    ) -> Result<Option<(u32, Occupancy)>, ReadError> {
+        let Some(hash) = keys.hashes[row] else { return Ok(None) };
         if !self.bounds.admit(&keys.probe, row) {
-            return Ok(Occupancy::Free);
+            return Ok(None);
         }
         for offset in self.hashes(segment)?.find(hash) {
             let deleted = segment.deletes.read().stamp(*offset);
@@ -439,12 +450,12 @@ impl SegmentKeys {
                 Occupancy::Free | Occupancy::Dead => {}
                 occupancy => {
                     if self.spec.segment_key(segment, *offset)? == keys.rows.row(row) {
-                        return Ok(occupancy);
+                        return Ok(Some((*offset, occupancy)));
                     }
                 }
             }
         }
-        Ok(Occupancy::Free)
+        Ok(None)
     }
 
     /// Looks for two rows of one segment with the same key; returns the offset of the second.
@@ -555,6 +566,8 @@ mod tests {
             (mine, mine, Occupancy::Free),
             (others, Stamp::NEVER, Occupancy::Unsure(other)),
             (others, others, Occupancy::Unsure(other)),
+            (done, Stamp::locked(other, false), Occupancy::Taken),
+            (mine, Stamp::shared(crate::stamp::ShareSet(7)), Occupancy::Taken),
             (Stamp::ABORTED, Stamp::NEVER, Occupancy::Dead),
         ];
         for (created, deleted, expected) in cases {

@@ -23,6 +23,7 @@ use crate::catalog::Catalog;
 use crate::error::WriteError;
 use crate::key_index::{self, KeySpec, Occupancy, SegmentKeys, TailKeys};
 use crate::row_codec::{RowError, RowLayout, Rows};
+use crate::row_locks::RowLocks;
 use crate::segment::Segment;
 use crate::stamp::Stamp;
 use crate::tail::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
@@ -50,6 +51,7 @@ pub(crate) struct TableData {
     pub(crate) storage: StorageId,
     pub(crate) latch: Mutex<Latched>,
     pub(crate) moves: RwLock<()>,
+    pub(crate) row_locks: RowLocks,
     /// Held by the one flush that runs.
     pub(crate) flushing: Mutex<()>,
     tail_rows: AtomicU64,
@@ -106,6 +108,7 @@ impl TableData {
             storage,
             latch: Mutex::new(Latched { chunks, segments, keys: Vec::new(), next_row_id }),
             moves: RwLock::new(()),
+            row_locks: RowLocks::default(),
             flushing: Mutex::new(()),
             tail_rows: AtomicU64::new(rows),
             tail_bytes: AtomicU64::new(bytes),
@@ -275,7 +278,7 @@ impl Latched {
     }
 
     /// The row with this id, in the tail.
-    fn find(&self, row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
+    pub(crate) fn find(&self, row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
         let position = self.chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
         // Empty chunks share their first row id with the chunk after them.
         let chunk = self.chunks[..position].iter().rev().find(|chunk| chunk.len() > 0)?;
@@ -283,7 +286,7 @@ impl Latched {
     }
 
     /// Sees to it that there is an up-to-date index for each of `specs`, and no other; returns their positions.
-    fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, WriteError> {
+    pub(crate) fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, WriteError> {
         // Rows appended under a definition without some key would be missing in that key's index.
         self.keys.retain(|keys| specs.iter().any(|spec| spec.same(&keys.spec)));
         let mut positions = Vec::with_capacity(specs.len());
@@ -297,6 +300,11 @@ impl Latched {
             });
         }
         Ok(positions)
+    }
+
+    /// The index of the tail at a position that [`prepare_keys`](Self::prepare_keys) has given.
+    pub(crate) fn tail_keys(&self, position: usize) -> &TailKeys {
+        &self.keys[position]
     }
 
     /// Checks that no row in the table, nor two of the new ones, have the same key.

@@ -18,16 +18,18 @@ use crate::commit::Ending;
 use crate::database::Inner;
 use crate::error::{CommitError, WriteError};
 use crate::key_index::{self, KeySpec};
+use crate::located::Located;
 use crate::locks::{LockMode, LockTarget};
 use crate::row_codec::{self, RowError};
+use crate::row_locks::{Claim, Claimed, LockedBy, LockedRows, RowLockMode};
 use crate::scan::Visibility;
 use crate::segment::Segment;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
-use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
+use crate::stamp::{COMMAND_MAX, Stamp, View};
 use crate::table::{NewRows, TableData};
 use crate::tail::{self, Chunk};
 use crate::ticket::{CommitTicket, TicketState};
-use crate::write_set::{Marks, Write};
+use crate::write_set::Write;
 
 /// What a transaction's statements see of others' commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,13 +198,13 @@ impl Transaction {
         Ok(())
     }
 
-    fn write(&mut self, write: Write) {
+    pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
         self.command_used = true;
     }
 
     /// The stamp of what is written now.
-    fn stamp(&self) -> Result<Stamp, WriteError> {
+    pub(crate) fn stamp(&self) -> Result<Stamp, WriteError> {
         if self.command >= COMMAND_MAX {
             let text = format!("cannot have more than {COMMAND_MAX} commands in a transaction");
             return Err(WriteError::TooLarge(text));
@@ -214,7 +216,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`WriteError::Conflict`] if the table has been dropped, or given other rows, by another transaction.
-    fn table(&mut self, table: &TableDefinition) -> Result<Arc<TableData>, WriteError> {
+    pub(crate) fn table(&mut self, table: &TableDefinition) -> Result<Arc<TableData>, WriteError> {
         let storage = table.storage;
         if let Some(version) = self.inner.version.load().tables.get(&storage) {
             return Ok(Arc::clone(&version.data));
@@ -313,24 +315,69 @@ impl Transaction {
         table: &TableDefinition,
         rows: &[RowAddress],
     ) -> Result<(), WriteError> {
+        self.delete_with(self.stamp()?, snapshot, table, rows)
+    }
+
+    /// Deletes rows as [`delete`](Self::delete) does, for an update that appends each of them again with the same values in all columns of
+    /// keys. It does not meet others' [`RowLockMode::KeyShare`].
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
+    pub fn delete_keeping_keys(
+        &mut self,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+    ) -> Result<(), WriteError> {
+        self.delete_with(self.stamp()?.keeping_key(), snapshot, table, rows)
+    }
+
+    fn delete_with(
+        &mut self,
+        stamp: Stamp,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+    ) -> Result<(), WriteError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let stamp = self.stamp()?;
         let data = self.table(table)?;
-        let (segments, head) = snapshot.places(table.storage);
-        let mut marks = Marks::default();
-        let result = {
-            let _moves = data.moves.read();
-            let result = mark_all(rows, &segments, head.as_ref(), stamp, self.id, &mut marks);
-            if result.is_err() {
-                marks.clear();
-            }
-            result
-        };
-        result?;
-        self.write(Write::Delete { data, marks });
+        let claim = Claim::delete(self.id, stamp, table, &data);
+        let (claimed, _) = claim_rows(&claim, &data, snapshot, rows)?;
+        for (marks, before) in claimed.into_deletes() {
+            self.write(Write::Delete { data: Arc::clone(&data), marks, before });
+        }
         Ok(())
+    }
+
+    /// Locks the rows at `rows`, which `snapshot` of this transaction gave, until the transaction ends or is rolled back to a savepoint from before. Rows that it
+    /// has locked as strongly, or has deleted, are left as they are. Returns the rows that were left out because others hold them, ascending; `others` says
+    /// whether there may be any.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was locked.
+    pub fn lock_rows(
+        &mut self,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+        mode: RowLockMode,
+        others: LockedBy,
+    ) -> Result<Vec<RowAddress>, WriteError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data = self.table(table)?;
+        let claim = Claim::lock(self.id, mode, others, table, &data);
+        let (claimed, skipped) = claim_rows(&claim, &data, snapshot, rows)?;
+        self.note_locks(claimed.into_locks(&claim));
+        Ok(skipped)
+    }
+
+    /// Keeps locks until the end. They are no writes of the command: no later snapshot has to tell them from others.
+    pub(crate) fn note_locks(&mut self, locks: Vec<LockedRows>) {
+        self.writes.extend(locks.into_iter().map(Write::Lock));
     }
 
     /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist. The caller
@@ -386,13 +433,16 @@ impl Transaction {
         Savepoint { txn: self.id, writes: self.writes.len() }
     }
 
-    /// Undoes everything after `savepoint`, which stays valid. Locks are kept. Snapshots and loads taken since must not be used any more.
+    /// Undoes everything after `savepoint`, which stays valid. Row locks taken since are given back, other locks are kept. Snapshots and loads taken since must not be used any more.
     ///
     /// # Panics
     /// If the savepoint is another transaction's.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         assert_eq!(savepoint.txn, self.id, "a savepoint belongs to its transaction");
-        self.undo_after(savepoint.writes);
+        if self.writes.len() > savepoint.writes {
+            self.undo_after(savepoint.writes);
+            self.inner.waits.wake(self.id);
+        }
     }
 
     fn undo_after(&mut self, writes: usize) {
@@ -414,7 +464,7 @@ impl Transaction {
     /// Whether it has written nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.iter().all(|write| matches!(write, Write::Lock(_)))
     }
 
     /// Commits: on return the order is decided; the ticket says when it is durable and visible. A transaction that has written nothing is done at once.
@@ -423,7 +473,7 @@ impl Transaction {
     /// [`CommitError`]; the transaction is rolled back.
     pub fn commit(mut self) -> Result<CommitTicket, CommitError> {
         let state = Arc::new(TicketState::default());
-        if self.writes.is_empty() {
+        if self.is_read_only() {
             state.complete(Ok(self.inner.version.load().lsn));
             return Ok(CommitTicket::new(state, Arc::clone(&self.inner)));
         }
@@ -478,71 +528,65 @@ fn refused(error: RowError) -> WriteError {
     }
 }
 
-/// Marks rows as deleted; what has been marked is in `marks`, also after an error. The caller holds the table's `moves`.
-fn mark_all(
+/// Claims rows, all of them or none. Returns what it got, and the rows that were left out, ascending.
+fn claim_rows(
+    claim: &Claim<'_>,
+    data: &TableData,
+    snapshot: &Snapshot,
+    rows: &[RowAddress],
+) -> Result<(Claimed, Vec<RowAddress>), WriteError> {
+    let (segments, head) = snapshot.places(data.storage);
+    let mut claimed = Claimed::default();
+    let mut skipped = Vec::new();
+    let _moves = data.moves.read();
+    match claim_all(claim, rows, &segments, head.as_ref(), &mut claimed, &mut skipped) {
+        Ok(()) => Ok((claimed, skipped)),
+        Err(error) => {
+            claimed.give_back(claim);
+            Err(error)
+        }
+    }
+}
+
+/// Claims rows; what it got is in `claimed`, also after an error. The caller holds the table's `moves`.
+fn claim_all(
+    claim: &Claim<'_>,
     rows: &[RowAddress],
     segments: &[Arc<Segment>],
     head: Option<&Arc<Chunk>>,
-    stamp: Stamp,
-    me: TxnId,
-    marks: &mut Marks,
+    claimed: &mut Claimed,
+    skipped: &mut Vec<RowAddress>,
 ) -> Result<(), WriteError> {
-    let mut places: Vec<Place> = rows.iter().map(|address| place(*address)).collect();
-    places.sort_unstable();
-    places.dedup();
-    let chunks: Vec<&Arc<Chunk>> = if matches!(places.first(), Some(Place::Tail(_))) {
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    rows.dedup();
+    let chunks: Vec<&Arc<Chunk>> = if matches!(rows.first().map(|row| place(*row)), Some(Place::Tail(_))) {
         head.into_iter().flat_map(tail::chunks).collect()
     } else {
         Vec::new()
     };
-    for place in places {
-        match place {
-            Place::Tail(row_id) => {
-                let end = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
-                // Empty chunks share their first row id with the chunk after them.
-                let chunk = chunks[..end].iter().rev().find(|chunk| chunk.len() > 0);
-                let found = chunk.and_then(|chunk| chunk.index_of(row_id).map(|index| (*chunk, index)));
-                let Some((chunk, index)) = found else { return Err(WriteError::Conflict) };
-                if mark_tail(chunk, index, stamp, me)? {
-                    marks.tail.push((Arc::clone(chunk), index));
-                }
-            }
-            Place::Segment(position, offset) => {
-                let Some(segment) = segments.get(position).filter(|segment| offset < segment.info.rows) else {
-                    return Err(WriteError::Conflict);
-                };
-                if met(segment.deletes.write().mark(offset, stamp), me)? {
-                    match marks.segments.last_mut() {
-                        Some((last, offsets)) if Arc::ptr_eq(last, segment) => offsets.push(offset),
-                        _ => marks.segments.push((Arc::clone(segment), vec![offset])),
-                    }
-                }
-            }
+    for row in rows {
+        let located = locate(place(row), segments, &chunks).ok_or(WriteError::Conflict)?;
+        match claim.row(located, claimed) {
+            Err(WriteError::Blocked(_)) if claim.others == LockedBy::Skipped => skipped.push(row),
+            done => done?,
         }
     }
     Ok(())
 }
 
-/// Marks a row that is or was in the tail; `false` if this transaction has done so before.
-fn mark_tail(chunk: &Chunk, index: usize, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
-    let Some(moved) = chunk.moved_to.get() else { return met(chunk.mark_deleted(index, stamp), me) };
-    // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
-    let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
-    let marked = met(segment.deletes.write().mark(offset, stamp), me)?;
-    if marked {
-        chunk.set_deleted(index, stamp);
-    }
-    Ok(marked)
-}
-
-/// What it means that a row could not be marked.
-fn met(marked: Result<(), Stamp>, me: TxnId) -> Result<bool, WriteError> {
-    match marked {
-        Ok(()) => Ok(true),
-        Err(stamp) => match stamp.state() {
-            StampState::Running(other, _) if other == me => Ok(false),
-            StampState::Running(other, _) => Err(WriteError::Blocked(other)),
-            _ => Err(WriteError::Conflict),
-        },
+/// Finds a row among a snapshot's segments and chunks.
+fn locate<'a>(place: Place, segments: &'a [Arc<Segment>], chunks: &[&'a Arc<Chunk>]) -> Option<Located<'a>> {
+    match place {
+        Place::Tail(row_id) => {
+            let end = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
+            // Empty chunks share their first row id with the chunk after them.
+            let chunk = *chunks[..end].iter().rev().find(|chunk| chunk.len() > 0)?;
+            chunk.index_of(row_id).map(|index| Located::Tail(chunk, index))
+        }
+        Place::Segment(position, offset) => {
+            let segment = segments.get(position).filter(|segment| offset < segment.info.rows)?;
+            Some(Located::Segment(segment, offset))
+        }
     }
 }

@@ -51,6 +51,15 @@ impl Waits {
         }
     }
 
+    /// Wakes whoever waits for a transaction that goes on: it has given something back.
+    pub(crate) fn wake(&self, txn: TxnId) {
+        let woken = self.graph.lock().running.get_mut(&txn).map(std::mem::take).unwrap_or_default();
+        for sender in woken {
+            // A waiter that has gone away needs no waking.
+            let _ = sender.send(());
+        }
+    }
+
     /// Running transactions.
     pub(crate) fn running(&self) -> usize {
         self.graph.lock().running.len()

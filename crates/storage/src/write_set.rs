@@ -10,6 +10,7 @@ use colonnade_types::{SegmentId, StorageId};
 
 use crate::catalog::CatalogEdit;
 use crate::row_codec::Rows;
+use crate::row_locks::LockedRows;
 use crate::segment::Segment;
 use crate::stamp::Stamp;
 use crate::table::{Span, TableData};
@@ -18,13 +19,27 @@ use crate::tail::Chunk;
 /// One write.
 #[derive(Debug)]
 pub(crate) enum Write {
-    Append { data: Arc<TableData>, spans: Vec<Span>, first_row_id: u64, rows: Rows },
-    Delete { data: Arc<TableData>, marks: Marks },
-    Bulk { data: Arc<TableData>, segments: Vec<Arc<Segment>> },
+    Append {
+        data: Arc<TableData>,
+        spans: Vec<Span>,
+        first_row_id: u64,
+        rows: Rows,
+    },
+    /// `before` is the own lock that the marks have replaced.
+    Delete {
+        data: Arc<TableData>,
+        marks: Marks,
+        before: Stamp,
+    },
+    Lock(LockedRows),
+    Bulk {
+        data: Arc<TableData>,
+        segments: Vec<Arc<Segment>>,
+    },
     Catalog(CatalogEdit),
 }
 
-/// Rows that are marked as deleted.
+/// Rows that are marked as deleted or locked.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     /// Rows that were in the tail.
@@ -62,6 +77,28 @@ impl Marks {
         }
     }
 
+    /// Puts the stamp back that stood there before the marks. The caller holds the table's `moves`.
+    pub(crate) fn restore(&self, before: Stamp) {
+        if before == Stamp::NEVER { self.clear() } else { self.stamp(before) }
+    }
+
+    /// Takes marks away that still are `from`. The caller holds the table's `moves`.
+    pub(crate) fn clear_if(&self, from: Stamp) {
+        for (chunk, index) in &self.tail {
+            // Whatever else stands there has come after the mark, and stays.
+            let _ = chunk.replace_deleted(*index, from, Stamp::NEVER);
+            if let Some((segment, offset)) = chunk.moved_to.get().and_then(|moved| moved.place(*index)) {
+                let _ = segment.deletes.write().replace(offset, from, Stamp::NEVER);
+            }
+        }
+        for (segment, offsets) in &self.segments {
+            let mut deletes = segment.deletes.write();
+            for offset in offsets {
+                let _ = deletes.replace(*offset, from, Stamp::NEVER);
+            }
+        }
+    }
+
     /// Where the rows are now, for the log: row ids, and segments with offsets. The caller holds the log latch, so that no
     /// flush moves rows until the record is in the log.
     pub(crate) fn resolve(&self) -> (Vec<u64>, BTreeMap<SegmentId, Vec<u32>>) {
@@ -91,7 +128,7 @@ impl Write {
     pub(crate) fn storage(&self) -> Option<StorageId> {
         match self {
             Write::Append { data, .. } | Write::Delete { data, .. } | Write::Bulk { data, .. } => Some(data.storage),
-            Write::Catalog(_) => None,
+            Write::Catalog(_) | Write::Lock(_) => None,
         }
     }
 
@@ -99,10 +136,11 @@ impl Write {
     pub(crate) fn commit(&self, stamp: Stamp) {
         match self {
             Write::Append { spans, .. } => spans.iter().for_each(|span| span.commit(stamp)),
-            Write::Delete { data, marks } => {
+            Write::Delete { data, marks, .. } => {
                 let _moves = data.moves.read();
                 marks.stamp(stamp);
             }
+            Write::Lock(rows) => rows.release(),
             Write::Bulk { segments, .. } => segments.iter().for_each(|segment| segment.set_created(stamp)),
             Write::Catalog(_) => {}
         }
@@ -112,10 +150,11 @@ impl Write {
     pub(crate) fn undo(&self) {
         match self {
             Write::Append { spans, .. } => spans.iter().for_each(Span::abort),
-            Write::Delete { data, marks } => {
+            Write::Delete { data, marks, before } => {
                 let _moves = data.moves.read();
-                marks.clear();
+                marks.restore(*before);
             }
+            Write::Lock(rows) => rows.undo(),
             Write::Bulk { data, segments } => {
                 for segment in segments {
                     segment.set_created(Stamp::ABORTED);

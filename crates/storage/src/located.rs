@@ -1,0 +1,60 @@
+//! One row, where it is now.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use colonnade_types::ColumnDefinition;
+
+use crate::error::ReadError;
+use crate::fill;
+use crate::segment::{GRANULE_ROWS, Segment};
+use crate::stamp::Stamp;
+use crate::tail::Chunk;
+
+/// The place of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Located<'a> {
+    /// A chunk that is or was in the tail, and the row's index.
+    Tail(&'a Arc<Chunk>, usize),
+    /// A segment, and the row's offset.
+    Segment(&'a Arc<Segment>, u32),
+}
+
+impl Located<'_> {
+    /// The row's value in a column, as an array of one.
+    pub(crate) fn value(&self, column: &ColumnDefinition) -> Result<ArrayRef, ReadError> {
+        let stored = match self {
+            Located::Tail(chunk, index) => match chunk.layout.index_of(column.id) {
+                Some(place) => Some(chunk.column_range(place, *index, index + 1)?),
+                None => None,
+            },
+            Located::Segment(segment, offset) => {
+                let (granule, index) = (*offset as usize / GRANULE_ROWS, *offset as usize % GRANULE_ROWS);
+                segment.read(column.id, granule)?.map(|values| values.slice(index, 1))
+            }
+        };
+        stored.map_or_else(|| fill::missing_value(column), Ok)
+    }
+
+    /// Who created it.
+    pub(crate) fn created(&self) -> Stamp {
+        match self {
+            Located::Tail(chunk, index) => chunk.created(*index),
+            Located::Segment(segment, _) => segment.created(),
+        }
+    }
+
+    /// Who deleted or locked it. The caller holds the table's `moves`, so that the row stays where it is.
+    pub(crate) fn deleted(&self) -> Stamp {
+        match self {
+            Located::Tail(chunk, index) => match chunk.moved_to.get() {
+                None => chunk.deleted(*index),
+                Some(moved) => match moved.place(*index) {
+                    Some((segment, offset)) => segment.deletes.read().stamp(offset),
+                    None => chunk.deleted(*index),
+                },
+            },
+            Located::Segment(segment, offset) => segment.deletes.read().stamp(*offset),
+        }
+    }
+}
