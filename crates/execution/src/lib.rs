@@ -12,6 +12,7 @@
 //! | `guarded_join` | Joins that can be stopped. |
 //! | `scan` | Reading tables: pruning, late materialisation. |
 //! | `dml`, [`copy`] | Writing them. |
+//! | `locking` | `SELECT ... FOR UPDATE` and its kin. |
 //! | `ddl`, [`ddl_context`] | Changing the catalog. |
 //! | `functions`, `pg_catalog`, `information_schema`, `system_views` | What PostgreSQL has built in. |
 //! | [`bulk_load`] | Loading a table from batches, without SQL in between. |
@@ -32,6 +33,7 @@ mod explain;
 pub mod functions;
 mod guarded_join;
 mod information_schema;
+mod locking;
 mod locks;
 pub mod names;
 pub mod outcome;

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::record_batch::RecordBatch;
@@ -110,7 +111,11 @@ impl Session {
             state: "idle",
             ..SessionActivity::default()
         };
-        let entry = Arc::new(SessionEntry { activity: parking_lot::Mutex::new(activity), cancel: cancel.clone() });
+        let entry = Arc::new(SessionEntry {
+            activity: parking_lot::Mutex::new(activity),
+            cancel: cancel.clone(),
+            transaction: AtomicU64::new(0),
+        });
         shared.sessions.add(Arc::clone(&entry));
         let reported = settings.reported();
         Ok(Session {
@@ -252,6 +257,26 @@ impl Session {
         self.state.settings.get(name).ok()
     }
 
+    /// How long the session may stay idle as it is now, and what it is told when it has been too long.
+    #[must_use]
+    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let settings = &self.state.settings;
+        let (limit, state, what) = match self.state.block {
+            Block::Explicit | Block::Failed => {
+                let state = SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
+                (settings.idle_in_transaction_session_timeout(), state, "idle-in-transaction timeout")
+            }
+            Block::Idle | Block::Implicit => {
+                (settings.idle_session_timeout(), SqlState::IDLE_SESSION_TIMEOUT, "idle-session timeout")
+            }
+        };
+        limit.map(|limit| {
+            let mut error = Error::new(state, format!("terminating connection due to {what}"));
+            error.severity = crate::error::Severity::Fatal;
+            (limit, error)
+        })
+    }
+
     /// The engine that the session belongs to.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -324,7 +349,8 @@ impl Session {
     fn begin_statement(&mut self) -> Result<()> {
         self.state.ensure(&self.engine.shared.database)?;
         self.state.used = true;
-        let catalog = self.with_transaction(|transaction| transaction.catalog())?;
+        let (id, catalog) = self.with_transaction(|transaction| (transaction.id(), transaction.catalog()))?;
+        self.entry.transaction.store(id.0, Ordering::Relaxed);
         let settings = &self.state.settings;
         self.binder.info.begin_statement(StatementInfo {
             catalog,
@@ -355,7 +381,11 @@ impl Session {
     }
 
     fn waiter(&self) -> LockWaiter {
-        LockWaiter { guard: self.guard.clone(), timeout: self.state.settings.lock_timeout() }
+        LockWaiter {
+            guard: self.guard.clone(),
+            timeout: self.state.settings.lock_timeout(),
+            sessions: self.engine.shared.sessions.clone(),
+        }
     }
 
     /// What a statement that writes works with.
@@ -647,6 +677,15 @@ impl Session {
                 ast::SetExpr::Select(select) if select.into.is_some() => self.create_table_as(sql, parameters).await,
                 _ => self.query(query, parameters).await,
             },
+            ast::Statement::Lock(lock) => {
+                if self.state.block == Block::Implicit {
+                    return Err(Error::new(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        "LOCK TABLE can only be used in transaction blocks",
+                    ));
+                }
+                Ok(Outcome::Command(crate::locking::table::lock(&self.context(), &self.binder, lock).await?))
+            }
             ast::Statement::Truncate(truncate) => {
                 let context = self.write_context("TRUNCATE TABLE")?;
                 Ok(Outcome::Command(crate::dml::truncate::truncate(&context, &self.binder, truncate).await?))
@@ -659,9 +698,20 @@ impl Session {
     }
 
     async fn query(&mut self, query: &ast::Query, parameters: &Parameters) -> Result<Outcome> {
-        let snapshot = self.snapshot()?;
-        let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
-        let bound = self.binder.plan(query, scope, parameters)?;
+        if crate::locking::clause::locks(query) {
+            let words = crate::locking::clause::first_words(query);
+            let context = self.write_context(&format!("SELECT {words}"))?;
+            return crate::locking::select::run(&context, &self.binder, query, parameters).await;
+        }
+        let bind = || {
+            let snapshot = self.snapshot()?;
+            let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
+            self.binder.plan(query, scope, parameters)
+        };
+        let mut bound = bind()?;
+        if crate::locking::table::wait_to_read(&self.context(), &bound.used).await? {
+            bound = bind()?;
+        }
         let bound = crate::rewrite::as_names(bound, &self.binder.state)?;
         let plan = physical_plan(&self.binder.state, &bound.plan).await?;
         let batches = run(&self.binder.state, plan, types_of(&bound.schema), self.guard.clone())?;
@@ -713,7 +763,7 @@ impl Session {
         if !with_data {
             return Ok(Outcome::Command(CommandTag::new("CREATE TABLE AS")));
         }
-        context.lock(table.oid, LockMode::Exclusive).await?;
+        context.lock(table.oid, LockMode::AccessExclusive).await?;
         let places: Vec<usize> = (0..table.columns.len()).collect();
         let written = crate::dml::insert::insert_from_plan(&context, &self.binder, &table, &places, bound.plan, false);
         match written.await {
@@ -742,6 +792,13 @@ impl Session {
             }
             _ => return Err(Error::unsupported("EXPLAIN of this statement")),
         };
+        let mut query = query;
+        if crate::locking::clause::locks(&query) {
+            if options.analyze {
+                return Err(Error::unsupported("EXPLAIN ANALYZE of a query that locks rows"));
+            }
+            crate::locking::clause::strip(&mut query);
+        }
         let snapshot = self.snapshot()?;
         let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
         let bound = self.binder.plan(&query, scope, parameters)?;

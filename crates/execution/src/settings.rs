@@ -236,6 +236,8 @@ pub struct Settings {
     search_path: Arc<Vec<String>>,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
+    idle_in_transaction_session_timeout: Option<Duration>,
+    idle_session_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -250,6 +252,8 @@ impl Settings {
             search_path: Arc::default(),
             statement_timeout: None,
             lock_timeout: None,
+            idle_in_transaction_session_timeout: None,
+            idle_session_timeout: None,
         };
         settings.refresh();
         settings
@@ -387,6 +391,18 @@ impl Settings {
         self.lock_timeout
     }
 
+    /// `idle_in_transaction_session_timeout`; `None` is no limit.
+    #[must_use]
+    pub fn idle_in_transaction_session_timeout(&self) -> Option<Duration> {
+        self.idle_in_transaction_session_timeout
+    }
+
+    /// `idle_session_timeout`; `None` is no limit.
+    #[must_use]
+    pub fn idle_session_timeout(&self) -> Option<Duration> {
+        self.idle_session_timeout
+    }
+
     pub(crate) fn isolation(&self, name: &str) -> IsolationLevel {
         self.get(name).ok().and_then(|text| IsolationLevel::parse(&text)).unwrap_or(IsolationLevel::ReadCommitted)
     }
@@ -426,10 +442,12 @@ impl Settings {
         let path =
             path.into_iter().filter_map(|name| if name == "$user" { home.clone() } else { Some(name) }).collect();
         let (statement_timeout, lock_timeout) = (milliseconds("statement_timeout"), milliseconds("lock_timeout"));
+        let idle = (milliseconds("idle_in_transaction_session_timeout"), milliseconds("idle_session_timeout"));
         self.display = display;
         self.search_path = Arc::new(path);
         self.statement_timeout = statement_timeout;
         self.lock_timeout = lock_timeout;
+        (self.idle_in_transaction_session_timeout, self.idle_session_timeout) = idle;
     }
 }
 

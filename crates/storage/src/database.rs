@@ -29,7 +29,7 @@ use crate::snapshot::{LiveVersion, Snapshot};
 use crate::stamp::{TXN_MAX, View};
 use crate::table::{DatabaseVersion, TableData};
 use crate::transaction::{Isolation, Transaction};
-use crate::waits::{TransactionEnd, Waits};
+use crate::waits::{Awaited, TransactionEnd, Waits};
 use crate::wal::{Wal, WalStats};
 
 /// An open database. Cheap to clone; [`Database::close`] it before the last clone goes, or the next start replays the log.
@@ -373,9 +373,20 @@ impl Database {
         Transaction::new(Arc::clone(&self.inner), TxnId(id), isolation)
     }
 
-    /// Waits until `holder` has ended. Dropping the future ends the wait.
+    /// Waits until `holder` has ended, or has given something back. Dropping the future ends the wait.
     pub fn wait_for(&self, waiter: TxnId, holder: TxnId) -> TransactionEnd {
-        self.inner.waits.wait_for(waiter, holder)
+        self.wait_for_it(waiter, holder, Awaited::Transaction)
+    }
+
+    /// Waits as [`wait_for`](Self::wait_for) does, and says for what, should it be a deadlock.
+    pub fn wait_for_it(&self, waiter: TxnId, holder: TxnId, awaited: Awaited) -> TransactionEnd {
+        self.inner.waits.wait_for(waiter, holder, awaited)
+    }
+
+    /// Whether some transaction holds, or waits for, the lock of a relation's readers, so that readers have to ask for theirs.
+    #[must_use]
+    pub fn are_readers_kept_out(&self) -> bool {
+        self.inner.locks.are_readers_locked()
     }
 
     /// A new object identifier, never used before.

@@ -3,7 +3,7 @@
 //! Writes go to the tables at once, stamped with the transaction's id and command, so that nobody else sees them. Ending it is either one record in the log
 //! ([`Transaction::commit`]), or going through the write set backwards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -54,8 +54,9 @@ pub struct Transaction {
     fixed: Option<Arc<LiveVersion>>,
     writes: Vec<Write>,
     own: Arc<OwnTables>,
-    locks: HashMap<LockTarget, LockMode>,
-    /// Locks that were refused, where others may be waiting behind the wish.
+    /// In the order in which they were taken.
+    locks: Vec<(LockTarget, LockMode)>,
+    /// Locks that were refused once, where others may be waiting behind the wish.
     wished: HashSet<LockTarget>,
     catalog: Mutex<Option<OwnCatalog>>,
     ended: bool,
@@ -74,6 +75,7 @@ struct OwnCatalog {
 pub struct Savepoint {
     txn: TxnId,
     writes: usize,
+    locks: usize,
 }
 
 impl Transaction {
@@ -88,7 +90,7 @@ impl Transaction {
             fixed: None,
             writes: Vec::new(),
             own: Arc::default(),
-            locks: HashMap::new(),
+            locks: Vec::new(),
             wished: HashSet::new(),
             catalog: Mutex::new(None),
             ended: false,
@@ -158,24 +160,37 @@ impl Transaction {
         Snapshot::new(base, catalog, view, Arc::clone(&self.own))
     }
 
-    /// Locks `target` until the transaction ends. A lock that is held already is strengthened if need be.
+    /// Locks `target` until the transaction ends, or is rolled back to a savepoint from before. Modes that are held already are kept.
     ///
-    /// Whoever writes rows of a table locks the relation shared first, and then looks it up in a catalog read after that.
+    /// Whoever writes rows of a table locks the relation [`RowExclusive`](LockMode::RowExclusive) first, and then looks it up in a catalog read after that.
     ///
     /// # Errors
     /// [`WriteError::Blocked`] with one of the transactions that hold it.
     pub fn lock(&mut self, target: LockTarget, mode: LockMode) -> Result<(), WriteError> {
-        if self.locks.get(&target).is_some_and(|held| *held >= mode) {
+        self.lock_queued(target, mode, true)
+    }
+
+    /// Locks `target` as [`lock`](Self::lock) does, for a caller that will not wait: a refusal is in nobody's way.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] with one of the transactions that hold it.
+    pub fn try_lock(&mut self, target: LockTarget, mode: LockMode) -> Result<(), WriteError> {
+        self.lock_queued(target, mode, false)
+    }
+
+    fn lock_queued(&mut self, target: LockTarget, mode: LockMode, queue: bool) -> Result<(), WriteError> {
+        if self.locks.iter().any(|(held, modes)| *held == target && *modes == mode) {
             return Ok(());
         }
-        match self.inner.locks.acquire(self.id, &target, mode) {
+        match self.inner.locks.acquire(self.id, &target, mode, queue) {
             Ok(()) => {
-                self.wished.remove(&target);
-                self.locks.insert(target, mode);
+                self.locks.push((target, mode));
                 Ok(())
             }
             Err(holder) => {
-                self.wished.insert(target);
+                if queue {
+                    self.wished.insert(target);
+                }
                 Err(WriteError::Blocked(holder))
             }
         }
@@ -430,19 +445,26 @@ impl Transaction {
 
     /// Marks the present place.
     pub fn savepoint(&mut self) -> Savepoint {
-        Savepoint { txn: self.id, writes: self.writes.len() }
+        Savepoint { txn: self.id, writes: self.writes.len(), locks: self.locks.len() }
     }
 
-    /// Undoes everything after `savepoint`, which stays valid. Row locks taken since are given back, other locks are kept. Snapshots and loads taken since must not be used any more.
+    /// Undoes everything after `savepoint`, which stays valid. Locks taken since are given back. Snapshots and loads taken since must not be used any more.
     ///
     /// # Panics
     /// If the savepoint is another transaction's.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         assert_eq!(savepoint.txn, self.id, "a savepoint belongs to its transaction");
-        if self.writes.len() > savepoint.writes {
-            self.undo_after(savepoint.writes);
-            self.inner.waits.wake(self.id);
+        let unchanged = self.writes.len() <= savepoint.writes && self.locks.len() <= savepoint.locks;
+        if unchanged && self.wished.is_empty() {
+            return;
         }
+        self.undo_after(savepoint.writes);
+        for (target, mode) in self.locks.drain(savepoint.locks.min(self.locks.len())..).rev() {
+            self.inner.locks.release_mode(self.id, &target, mode);
+        }
+        let wished = std::mem::take(&mut self.wished);
+        self.inner.locks.forget_wishes(self.id, wished.iter());
+        self.inner.waits.wake(self.id);
     }
 
     fn undo_after(&mut self, writes: usize) {
@@ -500,7 +522,7 @@ impl Transaction {
 
     fn take_locks(&mut self) -> Vec<LockTarget> {
         let locks = std::mem::take(&mut self.locks);
-        locks.into_keys().chain(std::mem::take(&mut self.wished)).collect()
+        locks.into_iter().map(|(target, _)| target).chain(std::mem::take(&mut self.wished)).collect()
     }
 
     /// Undoes everything.
