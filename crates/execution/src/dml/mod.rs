@@ -7,6 +7,7 @@
 //! | module | one sentence |
 //! |---|---|
 //! | [`insert`] | Rows from VALUES, a query, or nowhere. |
+//! | [`on_conflict`] | INSERT that meets rows with the same key. |
 //! | [`update`] | UPDATE and DELETE: addresses and new rows from a query. |
 //! | [`defaults`] | Values for columns that a statement leaves out. |
 //! | [`checks`] | NOT NULL and CHECK. |
@@ -17,6 +18,7 @@
 pub(crate) mod checks;
 pub(crate) mod defaults;
 pub(crate) mod insert;
+mod on_conflict;
 pub(crate) mod returning;
 pub(crate) mod sink;
 pub(crate) mod truncate;
