@@ -1,5 +1,6 @@
 //! Statements through a session, over a real database in a directory.
 
+mod locking;
 mod server;
 
 use server::{TestServer, copy_in, fails, ok, query};
