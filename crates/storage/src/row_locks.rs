@@ -473,15 +473,14 @@ impl LockedRows {
     }
 
     fn release_latched(&self) {
-        match self.stamp.state() {
-            StampState::Shared(set) => {
-                if self.data.row_locks.leave(set, self.me) {
-                    self.marks.clear_if(self.stamp);
-                }
-            }
+        let free = match self.stamp.state() {
+            StampState::Shared(set) => self.data.row_locks.leave(set, self.me),
+            StampState::Locked(_) => true,
+            _ => false,
+        };
+        if free {
             // What the transaction has made of it since, and what others have after that, stays.
-            StampState::Locked(_) => self.marks.clear_if(self.stamp),
-            _ => {}
+            self.marks.clear_if(self.stamp);
         }
         if !self.keys.is_empty() {
             self.data.row_locks.release_keys(&self.keys, self.me);

@@ -178,7 +178,7 @@ fn many_share_and_the_last_one_opens() {
                 assert!(lock(&mut other, &table, 3, Update).is_err());
                 // While others share, none of them gets more; the last one does.
                 assert_eq!(lock(&mut sharer, &table, 3, Update).is_ok(), sharers.is_empty());
-                if sharers.len() % 2 == 0 {
+                if sharers.len().is_multiple_of(2) {
                     commit(sharer);
                 }
             }
