@@ -266,9 +266,9 @@ impl Session {
                 let state = SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
                 (settings.idle_in_transaction_session_timeout(), state, "idle-in-transaction timeout")
             }
-            Block::Idle | Block::Implicit => {
-                (settings.idle_session_timeout(), SqlState::IDLE_SESSION_TIMEOUT, "idle-session timeout")
-            }
+            Block::Idle => (settings.idle_session_timeout(), SqlState::IDLE_SESSION_TIMEOUT, "idle-session timeout"),
+            // In the middle of a message's statements.
+            Block::Implicit => return None,
         };
         limit.map(|limit| {
             let mut error = Error::new(state, format!("terminating connection due to {what}"));

@@ -77,6 +77,8 @@ pub struct StorageMetrics {
     pub wal: WalStats,
     /// Transactions that run now.
     pub running_transactions: u64,
+    /// Transactions that wait for another now.
+    pub waiting_transactions: u64,
     /// Read LSN of the oldest snapshot in use, or the visible LSN.
     pub oldest_snapshot: Lsn,
     /// Flushes that moved rows or dropped dead ones.
@@ -464,6 +466,7 @@ impl Database {
         StorageMetrics {
             wal: self.inner.wal.stats(),
             running_transactions: self.inner.waits.running() as u64,
+            waiting_transactions: self.inner.waits.waiting() as u64,
             oldest_snapshot: self.inner.oldest_snapshot(),
             flushes: counters.flushes.load(Ordering::Relaxed),
             flushed_rows: counters.flushed_rows.load(Ordering::Relaxed),

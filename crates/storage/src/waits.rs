@@ -86,6 +86,11 @@ impl Waits {
         self.graph.lock().running.len()
     }
 
+    /// Transactions that wait for another.
+    pub(crate) fn waiting(&self) -> usize {
+        self.graph.lock().edges.len()
+    }
+
     /// Begins a wait.
     pub(crate) fn wait_for(self: &Arc<Self>, waiter: TxnId, holder: TxnId, awaited: Awaited) -> TransactionEnd {
         let mut graph = self.graph.lock();

@@ -41,9 +41,8 @@ pub(super) fn add(plan: LogicalPlan, targets: &HashMap<String, Locking>, snapsho
         .schema()
         .columns()
         .into_iter()
-        .zip(plan.schema().iter())
-        .filter(|(column, _)| !columns.iter().any(|(own, _)| own == column))
-        .map(|(column, _)| Expr::Column(column))
+        .filter(|column| !columns.iter().any(|(own, _)| own == column))
+        .map(Expr::Column)
         .collect();
     if exprs.len() != width {
         return Err(Error::internal("a plan with addresses has lost columns"));

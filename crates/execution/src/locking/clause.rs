@@ -137,8 +137,7 @@ fn clause(tokens: &[TokenWithSpan], at: usize) -> Option<(Vec<TokenWithSpan>, us
     let mut next = at + length;
     if words_at(tokens, next, &["of"]) {
         next += 1;
-        loop {
-            let Some(Token::Word(name)) = tokens.get(next).map(|token| &token.token) else { break };
+        while let Some(Token::Word(name)) = tokens.get(next).map(|token| &token.token) {
             let mut relation = match name.quote_style {
                 Some(_) => name.value.clone(),
                 None => name.value.to_lowercase(),

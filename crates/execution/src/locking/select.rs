@@ -108,7 +108,7 @@ async fn resolve_inner(
         inner.with = joined(with.as_ref(), before, inner.with);
         Box::pin(resolve(context, binder, &mut inner, scope, snapshot, parameters)).await?;
         if let Some(own) = &mut query.with {
-            own.cte_tables[place].query = Box::new(inner);
+            *own.cte_tables[place].query = inner;
         }
     }
     loop {

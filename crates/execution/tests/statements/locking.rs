@@ -13,13 +13,16 @@ use crate::server::{Rows, TestServer, fails, ok, query};
 type Waiting = tokio::task::JoinHandle<(Session, Result<Rows, colonnade_execution::Error>)>;
 
 /// Starts a statement that has to wait, and sees to it that it does.
-async fn waits(mut session: Session, sql: &'static str) -> Waiting {
+async fn waits(server: &TestServer, mut session: Session, sql: &'static str) -> Waiting {
+    let before = server.database.metrics().waiting_transactions;
     let waiting = tokio::spawn(async move {
         let outcome = query(&mut session, sql).await;
         (session, outcome)
     });
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    assert!(!waiting.is_finished(), "{sql} waits");
+    while server.database.metrics().waiting_transactions == before {
+        assert!(!waiting.is_finished(), "{sql} waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     waiting
 }
 
@@ -39,27 +42,28 @@ async fn with_rows() -> (TestServer, Session) {
 async fn who_waits_for_a_lock_sees_the_newest_version() {
     let (server, mut one) = with_rows().await;
     ok(&mut one, "begin; update t set v = 5 where a = 1").await;
-    let two = waits(server.session(), "begin; select v from t where a = 1 for update").await;
+    let two = waits(&server, server.session(), "begin; select v from t where a = 1 for update").await;
     ok(&mut one, "commit").await;
     let (mut two, rows) = ends(two).await;
     assert_eq!(rows.unwrap(), ["5"]);
     // And keeps others from it.
-    let three = waits(server.session(), "update t set v = v + 1 where a = 1").await;
+    let three = waits(&server, server.session(), "update t set v = v + 1 where a = 1").await;
     ok(&mut two, "update t set v = 7 where a = 1; commit").await;
     ends(three).await.1.unwrap();
     assert_eq!(ok(&mut one, "select v from t where a = 1").await, ["8"]);
     // A row that the newest version takes out of the query is not in its result.
     ok(&mut one, "begin; update t set v = 100 where a = 2").await;
-    let two = waits(server.session(), "select a from t where a in (2, 3) and v < 50 order by a for update").await;
+    let two =
+        waits(&server, server.session(), "select a from t where a in (2, 3) and v < 50 order by a for update").await;
     ok(&mut one, "commit").await;
     assert_eq!(ends(two).await.1.unwrap(), ["3"]);
     ok(&mut one, "begin; delete from t where a = 4").await;
-    let two = waits(server.session(), "select a from t where a = 4 for share").await;
+    let two = waits(&server, server.session(), "select a from t where a = 4 for share").await;
     ok(&mut one, "commit").await;
     assert!(ends(two).await.1.unwrap().is_empty());
     // After a rollback it is there.
     ok(&mut one, "begin; delete from t where a = 5").await;
-    let two = waits(server.session(), "select a from t where a = 5 for share").await;
+    let two = waits(&server, server.session(), "select a from t where a = 5 for share").await;
     ok(&mut one, "rollback").await;
     assert_eq!(ends(two).await.1.unwrap(), ["5"]);
 }
@@ -70,7 +74,7 @@ async fn locks_last_over_a_flush_and_end_with_a_savepoint() {
     ok(&mut one, "begin; savepoint s; select a from t where a <= 2 for update").await;
     let mut vacuum = server.session();
     ok(&mut vacuum, "vacuum t").await;
-    let two = waits(server.session(), "delete from t where a = 2").await;
+    let two = waits(&server, server.session(), "delete from t where a = 2").await;
     ok(&mut one, "rollback to s").await;
     assert_eq!(ends(two).await.1.unwrap(), ["DELETE 1"]);
     ok(&mut one, "commit").await;
@@ -160,15 +164,15 @@ async fn an_upsert_waits_for_the_key_and_takes_what_comes_of_it() {
     let (server, mut one) = with_rows().await;
     let upsert = "insert into t values (50, 1) on conflict (a) do update set v = t.v + 10 returning v";
     ok(&mut one, "begin; insert into t values (50, 1)").await;
-    let two = waits(server.session(), upsert).await;
+    let two = waits(&server, server.session(), upsert).await;
     ok(&mut one, "rollback").await;
     assert_eq!(ends(two).await.1.unwrap(), ["1"], "inserted");
     ok(&mut one, "begin; update t set v = 5 where a = 50").await;
-    let two = waits(server.session(), upsert).await;
+    let two = waits(&server, server.session(), upsert).await;
     ok(&mut one, "commit").await;
     assert_eq!(ends(two).await.1.unwrap(), ["15"], "updated in the newest version");
     ok(&mut one, "begin; delete from t where a = 50").await;
-    let two = waits(server.session(), upsert).await;
+    let two = waits(&server, server.session(), upsert).await;
     ok(&mut one, "commit").await;
     assert_eq!(ends(two).await.1.unwrap(), ["1"], "inserted again");
 }
@@ -179,7 +183,7 @@ async fn a_deadlock_names_who_waits_for_whom() {
     let mut two = server.session_of(8);
     ok(&mut one, "begin; update t set v = 1 where a = 1").await;
     ok(&mut two, "begin; lock table t in row share mode; select a from t where a = 2 for update").await;
-    let one = waits(one, "update t set v = 1 where a = 2").await;
+    let one = waits(&server, one, "update t set v = 1 where a = 2").await;
     let error = fails(&mut two, "update t set v = 2 where a = 1", "40P01").await;
     assert_eq!(error.message, "deadlock detected");
     assert_eq!(error.hint.as_deref(), Some("See server log for query details."));
@@ -197,7 +201,7 @@ async fn a_deadlock_names_who_waits_for_whom() {
     // Through a lock of a table.
     ok(&mut one, "begin; lock table t in share mode").await;
     ok(&mut two, "begin; lock table t in share mode").await;
-    let one = waits(one, "update t set v = 3 where a = 1").await;
+    let one = waits(&server, one, "update t set v = 3 where a = 1").await;
     let error = fails(&mut two, "update t set v = 3 where a = 1", "40P01").await;
     let detail = error.detail.clone().unwrap();
     assert!(detail.starts_with("Process 8 waits for RowExclusiveLock on relation "), "{detail}");
@@ -213,7 +217,7 @@ async fn a_deadlock_names_who_waits_for_whom() {
 async fn a_table_lock_by_name_keeps_readers_out_until_it_ends() {
     let (server, mut one) = with_rows().await;
     ok(&mut one, "begin; lock table t; insert into t values (99, 9)").await;
-    let two = waits(server.session(), "select count(*) from t").await;
+    let two = waits(&server, server.session(), "select count(*) from t").await;
     ok(&mut one, "commit").await;
     assert_eq!(ends(two).await.1.unwrap(), ["11"], "on a snapshot from after the wait");
     assert!(!server.database.are_readers_kept_out());
