@@ -389,6 +389,124 @@ fn decode_others(
     }
 }
 
+/// Reads whether row `row` of `rows` has a value, and passes the validity.
+pub(crate) fn decode_validity_one(cursor: &mut Cursor<'_>, rows: usize, row: usize) -> Result<bool, FormatError> {
+    match cursor.u8("validity")? {
+        VALID_ALL => Ok(true),
+        VALID_BITMAP => bit(cursor, rows, row),
+        VALID_NONE => Ok(false),
+        tag => Err(cursor.invalid("validity", "0, 1 or 2", tag)),
+    }
+}
+
+fn bit(cursor: &mut Cursor<'_>, rows: usize, row: usize) -> Result<bool, FormatError> {
+    Ok(cursor.take(rows.div_ceil(8), "bitmap")?[row / 8] >> (row % 8) & 1 == 1)
+}
+
+/// Reads the value of row `row` of a node of `rows` values, as an array of one. `None` if only the whole node can be decoded: for lists and compressed strings.
+pub(crate) fn decode_one(
+    cursor: &mut Cursor<'_>,
+    data_type: &DataType,
+    rows: usize,
+    row: usize,
+) -> Result<Option<ArrayRef>, FormatError> {
+    if !decode_validity_one(cursor, rows, row)? {
+        return Ok(Some(new_null_array(data_type, 1)));
+    }
+    with_integer_type!(
+        data_type,
+        decode_integer(cursor, data_type, rows, row),
+        decode_other(cursor, data_type, rows, row)
+    )
+}
+
+fn decode_integer<T: ArrowPrimitiveType>(
+    cursor: &mut Cursor<'_>,
+    data_type: &DataType,
+    rows: usize,
+    row: usize,
+) -> Result<Option<ArrayRef>, FormatError>
+where
+    T::Native: Stored,
+{
+    let value = narrowed_one::<T::Native>(cursor, rows, row)?;
+    primitive::<T>(cursor, data_type, vec![value], None).map(Some)
+}
+
+fn narrowed_one<T: Stored>(cursor: &mut Cursor<'_>, rows: usize, row: usize) -> Result<T, FormatError> {
+    let stored = integers::decode_one(cursor, rows, row)?;
+    T::from_stored(stored).ok_or_else(|| cursor.invalid("integer", "a value of the type", stored))
+}
+
+fn decode_other(
+    cursor: &mut Cursor<'_>,
+    data_type: &DataType,
+    rows: usize,
+    row: usize,
+) -> Result<Option<ArrayRef>, FormatError> {
+    let array: ArrayRef = match data_type {
+        DataType::Boolean => {
+            let value = match cursor.u8("boolean encoding")? {
+                TAG_CONSTANT => match cursor.u8("boolean constant")? {
+                    0 => false,
+                    1 => true,
+                    other => return Err(cursor.invalid("boolean constant", "0 or 1", other)),
+                },
+                TAG_PLAIN => bit(cursor, rows, row)?,
+                tag => return Err(cursor.invalid("boolean encoding", "0 or 1", tag)),
+            };
+            Arc::new(BooleanArray::from(vec![value]))
+        }
+        DataType::Float32 => {
+            let value = floats::decode_one(cursor, rows, row)?;
+            primitive::<Float32Type>(cursor, data_type, vec![value], None)?
+        }
+        DataType::Float64 => {
+            let value = floats::decode_one(cursor, rows, row)?;
+            primitive::<Float64Type>(cursor, data_type, vec![value], None)?
+        }
+        DataType::Decimal128(..) => {
+            let value = decimals::decode_128_one(cursor, rows, row)?;
+            primitive::<Decimal128Type>(cursor, data_type, vec![value], None)?
+        }
+        DataType::Decimal256(..) => {
+            let value = decimals::decode_256_one(cursor, rows, row)?;
+            primitive::<Decimal256Type>(cursor, data_type, vec![value], None)?
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let months = narrowed_one(cursor, rows, row)?;
+            let days = narrowed_one(cursor, rows, row)?;
+            let value = IntervalMonthDayNano::new(months, days, narrowed_one(cursor, rows, row)?);
+            primitive::<IntervalMonthDayNanoType>(cursor, data_type, vec![value], None)?
+        }
+        DataType::FixedSizeBinary(width) => {
+            let value_bytes = usize::try_from(*width).unwrap_or(0);
+            let before = match cursor.u8("fixed binary encoding")? {
+                TAG_CONSTANT => 0,
+                TAG_PLAIN => value_bytes.saturating_mul(row),
+                tag => return Err(cursor.invalid("fixed binary encoding", "0 or 1", tag)),
+            };
+            cursor.take(before, "fixed binary values")?;
+            let value = cursor.take(value_bytes, "fixed binary value")?;
+            let array = FixedSizeBinaryArray::try_new(*width, Buffer::from(value), None);
+            Arc::new(array.map_err(|error| refused(cursor, &error))?)
+        }
+        DataType::Utf8View => {
+            let Some(value) = strings::decode_one(cursor, rows, row)? else { return Ok(None) };
+            let text = std::str::from_utf8(value).map_err(|error| cursor.invalid("string", "UTF-8", error))?;
+            Arc::new(StringViewArray::from(vec![text]))
+        }
+        DataType::BinaryView => {
+            let Some(value) = strings::decode_one(cursor, rows, row)? else { return Ok(None) };
+            Arc::new(BinaryViewArray::from(vec![value]))
+        }
+        DataType::List(_) => return Ok(None),
+        DataType::Null => Arc::new(NullArray::new(1)),
+        other => return Err(cursor.invalid("column type", "a type of the format", other)),
+    };
+    Ok(Some(array))
+}
+
 fn decode_list(
     cursor: &mut Cursor<'_>,
     item: &Arc<Field>,

@@ -62,6 +62,19 @@ pub(crate) fn unpack(bytes: &[u8], bits: u8, count: usize, mut push: impl FnMut(
     }
 }
 
+/// The value at `index` in a stream of at least `index + 1` values of `bits` bits, at most 64; missing bytes read as zero.
+pub(crate) fn unpack_one(bytes: &[u8], bits: u8, index: usize) -> u64 {
+    let bit = index * usize::from(bits);
+    let (start, shift) = (bit / 8, bit % 8);
+    // 64 bits at a shift of up to 7 lie in nine bytes.
+    let mut window = [0_u8; 16];
+    let rest = bytes.get(start..).unwrap_or_default();
+    let length = rest.len().min(9);
+    window[..length].copy_from_slice(&rest[..length]);
+    let value = (u128::from_le_bytes(window) >> shift) as u64;
+    if bits >= 64 { value } else { value & ((1 << bits) - 1) }
+}
+
 /// Unpacks 64 values of a width known when compiled, so that every shift is a constant.
 fn unpack_width<const BITS: usize>(bytes: &[u8], out: &mut [u64; 64]) {
     let mut words = [0_u64; 65];
@@ -112,6 +125,8 @@ mod tests {
                 let mut back = Vec::new();
                 unpack(&bytes, bits, count, |value| back.push(value));
                 assert_eq!(back, values, "{count} values of {bits} bits");
+                let one = |index| unpack_one(&bytes, bits, index);
+                assert!((0..count).map(one).eq(values), "{count} values of {bits} bits, one by one");
             }
         }
     }

@@ -5,6 +5,7 @@
 use crate::error::FormatError;
 
 /// Reads little-endian fields one after the other.
+#[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     position: usize,

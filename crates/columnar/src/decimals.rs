@@ -91,12 +91,45 @@ pub(crate) fn decode_256(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<i2
     }
 }
 
-fn decode_narrow(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<i128>, FormatError> {
+/// Reads the value at `index` of a decimal node of `count` values that must fit 128 bits, and passes the node.
+pub(crate) fn decode_128_one(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<i128, FormatError> {
+    match cursor.u8("decimal encoding")? {
+        TAG_NARROW => decode_narrow_one(cursor, count, index),
+        TAG_PLAIN_16 => chunk::<16>(cursor, count, index).map(i128::from_le_bytes),
+        tag => Err(cursor.invalid("decimal encoding", "0 or 1", tag)),
+    }
+}
+
+/// Reads the value at `index` of a decimal node of `count` values, and passes the node.
+pub(crate) fn decode_256_one(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<i256, FormatError> {
+    match cursor.u8("decimal encoding")? {
+        TAG_NARROW => decode_narrow_one(cursor, count, index).map(i256::from_i128),
+        TAG_PLAIN_16 => chunk::<16>(cursor, count, index).map(|bytes| i256::from_i128(i128::from_le_bytes(bytes))),
+        TAG_PLAIN_32 => chunk::<32>(cursor, count, index).map(i256::from_le_bytes),
+        tag => Err(cursor.invalid("decimal encoding", "0, 1 or 2", tag)),
+    }
+}
+
+fn decode_narrow_one(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<i128, FormatError> {
+    let factor = factor(cursor)?;
+    Ok(i128::from(integers::decode_one(cursor, count, index)?) * factor)
+}
+
+fn chunk<const N: usize>(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<[u8; N], FormatError> {
+    let found = chunks::<N>(cursor, count)?.nth(index);
+    found.ok_or_else(|| cursor.invalid("plain decimals", format!("more than {index} values"), count))
+}
+
+fn factor(cursor: &mut Cursor<'_>) -> Result<i128, FormatError> {
     let power = cursor.u8("decimal power")?;
     if power > POWER_MAX {
         return Err(cursor.invalid("decimal power", format!("at most {POWER_MAX}"), power));
     }
-    let factor = 10_i128.pow(u32::from(power));
+    Ok(10_i128.pow(u32::from(power)))
+}
+
+fn decode_narrow(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<i128>, FormatError> {
+    let factor = factor(cursor)?;
     Ok(integers::decode(cursor, count)?.into_iter().map(|integer| i128::from(integer) * factor).collect())
 }
 

@@ -110,15 +110,32 @@ pub(crate) fn decode<T: Float>(cursor: &mut Cursor<'_>, count: usize) -> Result<
             .map(|bits| T::from_stored(bits).ok_or_else(|| cursor.invalid("float bits", "at most 32 bits", bits)))
             .collect(),
         TAG_DECIMAL => {
-            let exponent = cursor.u8("float exponent")?;
-            let power = *POWERS
-                .get(usize::from(exponent))
-                .ok_or_else(|| cursor.invalid("float exponent", "at most 10", exponent))?;
+            let power = power(cursor)?;
             let decimals = integers::decode(cursor, count)?;
             Ok(decimals.into_iter().map(|integer| T::narrow(integer as f64 / power)).collect())
         }
         tag => Err(cursor.invalid("float encoding", "0 or 1", tag)),
     }
+}
+
+/// Reads the value at `index` of a float node of `count` values, and passes the node.
+pub(crate) fn decode_one<T: Float>(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<T, FormatError> {
+    match cursor.u8("float encoding")? {
+        TAG_BITS => {
+            let bits = integers::decode_one(cursor, count, index)?;
+            T::from_stored(bits).ok_or_else(|| cursor.invalid("float bits", "at most 32 bits", bits))
+        }
+        TAG_DECIMAL => {
+            let power = power(cursor)?;
+            Ok(T::narrow(integers::decode_one(cursor, count, index)? as f64 / power))
+        }
+        tag => Err(cursor.invalid("float encoding", "0 or 1", tag)),
+    }
+}
+
+fn power(cursor: &mut Cursor<'_>) -> Result<f64, FormatError> {
+    let exponent = cursor.u8("float exponent")?;
+    POWERS.get(usize::from(exponent)).copied().ok_or_else(|| cursor.invalid("float exponent", "at most 10", exponent))
 }
 
 #[cfg(test)]

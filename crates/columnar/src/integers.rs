@@ -17,7 +17,7 @@
 
 use hashbrown::HashTable;
 
-use crate::bit_pack::{bits_for, pack, packed_bytes, unpack};
+use crate::bit_pack::{bits_for, pack, packed_bytes, unpack, unpack_one};
 use crate::cursor::Cursor;
 use crate::encoding::Encodings;
 use crate::error::FormatError;
@@ -237,25 +237,12 @@ pub(crate) fn decode(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<i64>, 
 }
 
 fn decode_nested(cursor: &mut Cursor<'_>, count: usize, depth: u8) -> Result<Vec<i64>, FormatError> {
-    if depth > DEPTH_MAX {
-        return Err(cursor.invalid("integer node", format!("at most {DEPTH_MAX} nested nodes"), "more"));
-    }
-    match cursor.u8("integer encoding")? {
+    match tag_of(cursor, depth)? {
         TAG_CONSTANT => Ok(vec![cursor.i64("constant")?; count]),
         TAG_FRAME => {
-            let base = cursor.i64("frame base")?;
-            let gcd = cursor.u64("frame divisor")?;
-            let bits = cursor.u8("frame bits")?;
-            if bits > 64 {
-                return Err(cursor.invalid("frame bits", "at most 64", bits));
-            }
-            let packed = cursor.take(packed_bytes(count, bits), "packed integers")?;
+            let frame = Frame::read(cursor, count)?;
             let mut values = Vec::with_capacity(count);
-            if gcd == 1 {
-                unpack(packed, bits, count, |value| values.push(base.wrapping_add(value as i64)));
-            } else {
-                unpack(packed, bits, count, |value| values.push(base.wrapping_add(value.wrapping_mul(gcd) as i64)));
-            }
+            frame.each(count, |value| values.push(value));
             Ok(values)
         }
         TAG_RUNS => {
@@ -304,6 +291,168 @@ fn decode_nested(cursor: &mut Cursor<'_>, count: usize, depth: u8) -> Result<Vec
     }
 }
 
+/// Reads the value at `index` of an integer node of `count` values, and passes the whole node. `index` is below `count`.
+///
+/// Constant and frame of reference cost a few instructions, run-length and delta a pass over what they store before the index.
+pub(crate) fn decode_one(cursor: &mut Cursor<'_>, count: usize, index: usize) -> Result<i64, FormatError> {
+    one_nested(cursor, count, index, 0)
+}
+
+fn one_nested(cursor: &mut Cursor<'_>, count: usize, index: usize, depth: u8) -> Result<i64, FormatError> {
+    debug_assert!(index < count);
+    match tag_of(cursor, depth)? {
+        TAG_CONSTANT => cursor.i64("constant"),
+        TAG_FRAME => Frame::read(cursor, count).map(|frame| frame.value(index)),
+        TAG_RUNS => {
+            let runs = bounded_count(cursor, count, "run count")?;
+            let mut values = cursor.clone();
+            skip_nested(cursor, runs, depth + 1)?;
+            let (mut run, mut end) = (0, 0_i64);
+            each_nested(cursor, runs, depth + 1, |length| {
+                end = end.saturating_add(length.max(0));
+                run += usize::from(end <= index as i64);
+            })?;
+            if run == runs {
+                return Err(cursor.invalid("sum of run lengths", count, end));
+            }
+            one_nested(&mut values, runs, run, depth + 1)
+        }
+        TAG_DELTA => {
+            let first = cursor.i64("first value")?;
+            Ok(first.wrapping_add(sum_nested(cursor, count - 1, index, depth + 1)?))
+        }
+        TAG_DICTIONARY => {
+            let distinct = bounded_count(cursor, count, "distinct count")?;
+            let mut values = cursor.clone();
+            skip_nested(cursor, distinct, depth + 1)?;
+            let code = one_nested(cursor, count, index, depth + 1)?;
+            match usize::try_from(code).ok().filter(|code| *code < distinct) {
+                Some(code) => one_nested(&mut values, distinct, code, depth + 1),
+                None => Err(cursor.invalid("page dictionary code", format!("below {distinct}"), code)),
+            }
+        }
+        tag => Err(cursor.invalid("integer encoding", "0 to 4", tag)),
+    }
+}
+
+/// Passes an integer node of `count` values.
+pub(crate) fn skip(cursor: &mut Cursor<'_>, count: usize) -> Result<(), FormatError> {
+    skip_nested(cursor, count, 0)
+}
+
+fn skip_nested(cursor: &mut Cursor<'_>, count: usize, depth: u8) -> Result<(), FormatError> {
+    match tag_of(cursor, depth)? {
+        TAG_CONSTANT => cursor.i64("constant").map(|_| ()),
+        TAG_FRAME => Frame::read(cursor, count).map(|_| ()),
+        TAG_RUNS => {
+            let runs = bounded_count(cursor, count, "run count")?;
+            skip_nested(cursor, runs, depth + 1)?;
+            skip_nested(cursor, runs, depth + 1)
+        }
+        TAG_DELTA => {
+            cursor.i64("first value")?;
+            skip_nested(cursor, count.saturating_sub(1), depth + 1)
+        }
+        TAG_DICTIONARY => {
+            let distinct = bounded_count(cursor, count, "distinct count")?;
+            skip_nested(cursor, distinct, depth + 1)?;
+            skip_nested(cursor, count, depth + 1)
+        }
+        tag => Err(cursor.invalid("integer encoding", "0 to 4", tag)),
+    }
+}
+
+/// Reads the sum of the first `terms` values of an integer node of `count` values, and passes the whole node. `terms` is at most `count`; the sum wraps.
+pub(crate) fn sum(cursor: &mut Cursor<'_>, count: usize, terms: usize) -> Result<i64, FormatError> {
+    sum_nested(cursor, count, terms, 0)
+}
+
+fn sum_nested(cursor: &mut Cursor<'_>, count: usize, terms: usize, depth: u8) -> Result<i64, FormatError> {
+    let start = cursor.clone();
+    Ok(match tag_of(cursor, depth)? {
+        TAG_CONSTANT => cursor.i64("constant")?.wrapping_mul(terms as i64),
+        TAG_FRAME => Frame::read(cursor, count)?.sum(terms),
+        _ => {
+            *cursor = start;
+            let values = decode_nested(cursor, count, depth)?;
+            values.iter().take(terms).fold(0, |sum, value| sum.wrapping_add(*value))
+        }
+    })
+}
+
+/// Calls `visit` for every value of an integer node in order.
+fn each_nested(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    depth: u8,
+    mut visit: impl FnMut(i64),
+) -> Result<(), FormatError> {
+    let start = cursor.clone();
+    match tag_of(cursor, depth)? {
+        TAG_CONSTANT => {
+            let value = cursor.i64("constant")?;
+            (0..count).for_each(|_| visit(value));
+        }
+        TAG_FRAME => Frame::read(cursor, count)?.each(count, visit),
+        _ => {
+            *cursor = start;
+            decode_nested(cursor, count, depth)?.into_iter().for_each(visit);
+        }
+    }
+    Ok(())
+}
+
+fn tag_of(cursor: &mut Cursor<'_>, depth: u8) -> Result<u8, FormatError> {
+    if depth > DEPTH_MAX {
+        return Err(cursor.invalid("integer node", format!("at most {DEPTH_MAX} nested nodes"), "more"));
+    }
+    cursor.u8("integer encoding")
+}
+
+/// A frame-of-reference node.
+struct Frame<'a> {
+    base: i64,
+    gcd: u64,
+    bits: u8,
+    packed: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the node behind its tag.
+    fn read(cursor: &mut Cursor<'a>, count: usize) -> Result<Frame<'a>, FormatError> {
+        let base = cursor.i64("frame base")?;
+        let gcd = cursor.u64("frame divisor")?;
+        let bits = cursor.u8("frame bits")?;
+        if bits > 64 {
+            return Err(cursor.invalid("frame bits", "at most 64", bits));
+        }
+        let packed = cursor.take(packed_bytes(count, bits), "packed integers")?;
+        Ok(Frame { base, gcd, bits, packed })
+    }
+
+    fn value(&self, index: usize) -> i64 {
+        let packed = unpack_one(self.packed, self.bits, index);
+        self.base.wrapping_add(packed.wrapping_mul(self.gcd) as i64)
+    }
+
+    /// The sum of the first `terms` values; it wraps.
+    fn sum(&self, terms: usize) -> i64 {
+        let mut packed = 0_u64;
+        unpack(self.packed, self.bits, terms, |value| packed = packed.wrapping_add(value));
+        self.base.wrapping_mul(terms as i64).wrapping_add(packed.wrapping_mul(self.gcd) as i64)
+    }
+
+    fn each(&self, count: usize, mut visit: impl FnMut(i64)) {
+        if self.gcd == 1 {
+            unpack(self.packed, self.bits, count, |value| visit(self.base.wrapping_add(value as i64)));
+        } else {
+            unpack(self.packed, self.bits, count, |value| {
+                visit(self.base.wrapping_add(value.wrapping_mul(self.gcd) as i64));
+            });
+        }
+    }
+}
+
 fn bounded_count(cursor: &mut Cursor<'_>, limit: usize, what: &'static str) -> Result<usize, FormatError> {
     let count = cursor.u32(what)? as usize;
     if count > limit {
@@ -321,6 +470,21 @@ mod tests {
         let used = encode(values, &mut bytes);
         let mut cursor = Cursor::new(&bytes, 0);
         assert_eq!(decode(&mut cursor, values.len()).unwrap(), values);
+        cursor.finish("node").unwrap();
+        for (index, value) in values.iter().enumerate() {
+            let mut cursor = Cursor::new(&bytes, 0);
+            assert_eq!(decode_one(&mut cursor, values.len(), index).unwrap(), *value, "value {index}");
+            cursor.finish("node").unwrap();
+        }
+        let (mut cursor, mut one_by_one) = (Cursor::new(&bytes, 0), Vec::new());
+        each_nested(&mut cursor, values.len(), 0, |value| one_by_one.push(value)).unwrap();
+        assert_eq!(one_by_one, values);
+        for terms in [0, values.len() / 2, values.len()] {
+            let expected = values[..terms].iter().fold(0_i64, |sum, value| sum.wrapping_add(*value));
+            assert_eq!(sum(&mut Cursor::new(&bytes, 0), values.len(), terms).unwrap(), expected, "{terms} terms");
+        }
+        let mut cursor = Cursor::new(&bytes, 0);
+        skip(&mut cursor, values.len()).unwrap();
         cursor.finish("node").unwrap();
         (used, bytes.len())
     }
@@ -359,6 +523,8 @@ mod tests {
     fn nonsense_is_an_error() {
         for bytes in [&[9_u8][..], &[1; 18], &[2, 255, 255, 255, 255], &[], &[0, 1]] {
             assert!(decode(&mut Cursor::new(bytes, 0), 100).is_err());
+            assert!(decode_one(&mut Cursor::new(bytes, 0), 100, 50).is_err());
+            assert!(skip(&mut Cursor::new(bytes, 0), 100).is_err());
         }
         // Run lengths that do not add up.
         let mut bytes = vec![TAG_RUNS, 1, 0, 0, 0];
@@ -368,5 +534,6 @@ mod tests {
         assert_eq!(decode(&mut Cursor::new(&bytes, 0), 5).unwrap(), [5; 5]);
         // Nesting that would never end.
         assert!(decode(&mut Cursor::new(&[TAG_DELTA; 10_000], 0), 100).is_err());
+        assert!(decode_one(&mut Cursor::new(&[TAG_DELTA; 10_000], 0), 100, 99).is_err());
     }
 }

@@ -57,6 +57,39 @@ pub(crate) fn decode(
     Ok(page)
 }
 
+/// One row of a page.
+pub(crate) enum PageRow {
+    /// Its value, as an array of one.
+    Value(ArrayRef),
+    /// Its code in the column's dictionary, below the entry count; `None` for NULL.
+    Code(Option<u32>),
+    /// The encoding gives no way to one row: the page has to be decoded.
+    Whole,
+}
+
+/// Reads row `row` of a page of `rows` rows, whose checksum has been verified.
+pub(crate) fn decode_one(
+    cursor: &mut Cursor<'_>,
+    data_type: &DataType,
+    rows: usize,
+    row: usize,
+    entries: u32,
+) -> Result<PageRow, FormatError> {
+    match cursor.u8("page kind")? {
+        KIND_VALUES => Ok(array_node::decode_one(cursor, data_type, rows, row)?.map_or(PageRow::Whole, PageRow::Value)),
+        KIND_CODES => {
+            if !array_node::decode_validity_one(cursor, rows, row)? {
+                return Ok(PageRow::Code(None));
+            }
+            let code = integers::decode_one(cursor, rows, row)?;
+            let known = u32::try_from(code).ok().filter(|&code| code < entries);
+            let invalid = || cursor.invalid("dictionary code", format!("below {entries}"), code);
+            known.map(|code| PageRow::Code(Some(code))).ok_or_else(invalid)
+        }
+        kind => Err(cursor.invalid("page kind", "0 or 1", kind)),
+    }
+}
+
 fn decode_codes(cursor: &mut Cursor<'_>, rows: usize, entries: u32) -> Result<UInt32Array, FormatError> {
     let nulls = match array_node::decode_validity(cursor, rows)? {
         Validity::AllNull => return Ok(UInt32Array::new_null(rows)),

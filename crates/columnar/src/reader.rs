@@ -1,8 +1,10 @@
 //! Reading a segment from bytes in memory, usually a mapped file.
 //!
 //! Opening reads header, footer and tail. The metadata of a column (page table, zone maps) is read and verified on first
-//! use and kept; pages and dictionaries are verified and decoded at every call, and nothing of them is kept.
+//! use and kept; pages and dictionaries are verified and decoded at every call, and nothing of them is kept but, for reads
+//! of single values, that a page has been verified.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -13,8 +15,8 @@ use crate::cursor::{Cursor, verify};
 use crate::dictionary::Dictionary;
 use crate::encoding::Encodings;
 use crate::error::FormatError;
-use crate::footer::{ColumnEntry, ColumnMetadata, Footer};
-use crate::page::{self, Page};
+use crate::footer::{ColumnEntry, ColumnMetadata, Footer, PageEntry};
+use crate::page::{self, Page, PageRow};
 use crate::zone_map::ZoneMaps;
 use crate::zones::{Level, Zones};
 use crate::{GRANULE_ROWS, ROW_GROUP_ROWS};
@@ -36,7 +38,28 @@ struct Shared {
 struct Column {
     entry: ColumnEntry,
     encoding: String,
-    metadata: OnceLock<Result<(ColumnMetadata, Zones), FormatError>>,
+    metadata: OnceLock<Result<Loaded, FormatError>>,
+}
+
+/// What is kept of a column that has been used.
+#[derive(Debug)]
+struct Loaded {
+    metadata: ColumnMetadata,
+    zones: Zones,
+    /// A bit for every page: its checksum has been found right.
+    verified: Box<[AtomicU64]>,
+}
+
+impl Loaded {
+    fn is_verified(&self, granule: usize) -> bool {
+        self.verified.get(granule / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (granule % 64) & 1 == 1)
+    }
+
+    fn set_verified(&self, granule: usize) {
+        if let Some(bits) = self.verified.get(granule / 64) {
+            bits.fetch_or(1 << (granule % 64), Ordering::Relaxed);
+        }
+    }
 }
 
 impl SegmentReader {
@@ -130,12 +153,12 @@ impl ColumnReader {
         &self.column().entry
     }
 
-    fn loaded(&self) -> Result<&(ColumnMetadata, Zones), FormatError> {
+    fn loaded(&self) -> Result<&Loaded, FormatError> {
         let loaded = self.column().metadata.get_or_init(|| self.load());
         loaded.as_ref().map_err(Clone::clone)
     }
 
-    fn load(&self) -> Result<(ColumnMetadata, Zones), FormatError> {
+    fn load(&self) -> Result<Loaded, FormatError> {
         let entry = self.entry();
         let offset = entry.offset + entry.bytes - u64::from(entry.metadata_bytes);
         let bytes = self.bytes(offset, u64::from(entry.metadata_bytes), "column metadata")?;
@@ -144,7 +167,8 @@ impl ColumnReader {
         let metadata = ColumnMetadata::read(&mut cursor, entry, self.segment.granules())?;
         let zones = Zones::read(&mut cursor, &entry.data_type, self.segment.rows())?;
         cursor.finish("column metadata")?;
-        Ok((metadata, zones))
+        let verified = (0..metadata.pages.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(Loaded { metadata, zones, verified })
     }
 
     fn bytes(&self, offset: u64, length: u64, what: &'static str) -> Result<&[u8], FormatError> {
@@ -183,7 +207,7 @@ impl ColumnReader {
     /// If the metadata of the column is damaged.
     pub fn row_group_encoding(&self, row_group: usize) -> Result<String, FormatError> {
         let per_group = ROW_GROUP_ROWS / GRANULE_ROWS;
-        let pages = self.loaded()?.0.pages.iter().skip(row_group.saturating_mul(per_group)).take(per_group);
+        let pages = self.loaded()?.metadata.pages.iter().skip(row_group.saturating_mul(per_group)).take(per_group);
         Ok(pages.fold(Encodings::default(), |all, page| all.union(page.encodings)).to_string())
     }
 
@@ -204,7 +228,7 @@ impl ColumnReader {
     /// # Errors
     /// If the metadata of the column is damaged.
     pub fn page_bytes(&self, granule: usize) -> Result<u64, FormatError> {
-        Ok(self.loaded()?.0.pages.get(granule).map_or(0, |page| page.bytes))
+        Ok(self.loaded()?.metadata.pages.get(granule).map_or(0, |page| page.bytes))
     }
 
     /// Number of distinct values other than NULL, where the writer knew it.
@@ -224,7 +248,7 @@ impl ColumnReader {
     /// # Errors
     /// If the metadata of the column is damaged.
     pub fn zone_maps(&self, level: Level) -> Result<&ZoneMaps, FormatError> {
-        Ok(self.loaded()?.1.level(level))
+        Ok(self.loaded()?.zones.level(level))
     }
 
     /// Decodes the dictionary. Costs a pass over all its bytes: keep the result and give it to [`read`](Self::read).
@@ -233,7 +257,7 @@ impl ColumnReader {
     /// If the dictionary is damaged, or the column has none.
     pub fn dictionary(&self) -> Result<Arc<Dictionary>, FormatError> {
         let offset = self.entry().offset;
-        let layout = self.loaded()?.0.dictionary.as_ref().ok_or_else(|| FormatError::Invalid {
+        let layout = self.loaded()?.metadata.dictionary.as_ref().ok_or_else(|| FormatError::Invalid {
             offset,
             what: "column",
             expected: "one with a dictionary".to_owned(),
@@ -257,26 +281,9 @@ impl ColumnReader {
                 Ok(arrow::array::new_null_array(self.data_type(), codes.len()))
             }
             Page::Codes(codes) => {
-                let own;
-                let dictionary = match dictionary {
-                    Some(given) => given,
-                    None => {
-                        own = self.dictionary()?;
-                        &own
-                    }
-                };
-                let refused = |found: String| FormatError::Invalid {
-                    offset: self.entry().offset,
-                    what: "dictionary given for the column",
-                    expected: "its own".to_owned(),
-                    found,
-                };
-                let entries = self.loaded()?.0.dictionary.as_ref().map_or(0, |layout| layout.entries as usize);
-                if dictionary.len() != entries || dictionary.values().data_type() != self.data_type() {
-                    return Err(refused(format!("one of {} entries", dictionary.len())));
-                }
+                let dictionary = self.own_dictionary(dictionary)?;
                 // Every code is below the entry count, so taking cannot fail.
-                arrow::compute::take(dictionary.values(), &codes, None).map_err(|error| refused(error.to_string()))
+                arrow::compute::take(dictionary.values(), &codes, None).map_err(|error| self.refused(error.to_string()))
             }
         }
     }
@@ -295,16 +302,80 @@ impl ColumnReader {
         }
     }
 
+    /// Decodes one row of a granule, as an array of one, without decoding the others. `None` where the page's encoding gives no way to
+    /// a single row (lists, compressed strings): [`read`](Self::read) the granule then, and keep it if more rows of it will be asked for.
+    ///
+    /// The page's checksum is verified at the first call for any of its rows only, so that this costs no pass over the page: bytes that change
+    /// in memory after that are not noticed. `dictionary` is as in [`read`](Self::read).
+    ///
+    /// # Errors
+    /// If there is no such granule or row, or its page or the dictionary is damaged.
+    pub fn value(
+        &self,
+        granule: usize,
+        row: usize,
+        dictionary: Option<&Arc<Dictionary>>,
+    ) -> Result<Option<ArrayRef>, FormatError> {
+        let loaded = self.loaded()?;
+        let entry = self.page_entry(granule)?;
+        let bytes = self.bytes(entry.offset, entry.bytes, "page")?;
+        if !loaded.is_verified(granule) {
+            verify(bytes, entry.offset, entry.crc, "page")?;
+            loaded.set_verified(granule);
+        }
+        let rows = self.segment.granule_rows(granule);
+        let mut cursor = Cursor::new(bytes, entry.offset);
+        if row >= rows {
+            return Err(cursor.invalid("row of the page", format!("below {rows}"), row));
+        }
+        match page::decode_one(&mut cursor, self.data_type(), rows, row, self.dictionary_entries()?)? {
+            PageRow::Value(value) => Ok(Some(value)),
+            PageRow::Code(None) => Ok(Some(arrow::array::new_null_array(self.data_type(), 1))),
+            PageRow::Code(Some(code)) => {
+                let dictionary = self.own_dictionary(dictionary)?;
+                // The code is below the entry count.
+                Ok(Some(dictionary.values().slice(code as usize, 1)))
+            }
+            PageRow::Whole => Ok(None),
+        }
+    }
+
+    fn dictionary_entries(&self) -> Result<u32, FormatError> {
+        Ok(self.loaded()?.metadata.dictionary.as_ref().map_or(0, |layout| layout.entries))
+    }
+
+    /// The dictionary that was given, if it is the column's, or else the column's.
+    fn own_dictionary(&self, given: Option<&Arc<Dictionary>>) -> Result<Arc<Dictionary>, FormatError> {
+        let dictionary = match given {
+            Some(given) => Arc::clone(given),
+            None => self.dictionary()?,
+        };
+        let entries = self.dictionary_entries()? as usize;
+        if dictionary.len() != entries || dictionary.values().data_type() != self.data_type() {
+            return Err(self.refused(format!("one of {} entries", dictionary.len())));
+        }
+        Ok(dictionary)
+    }
+
+    fn refused(&self, found: String) -> FormatError {
+        FormatError::Invalid {
+            offset: self.entry().offset,
+            what: "dictionary given for the column",
+            expected: "its own".to_owned(),
+            found,
+        }
+    }
+
+    fn page_entry(&self, granule: usize) -> Result<&PageEntry, FormatError> {
+        let pages = &self.loaded()?.metadata.pages;
+        pages.get(granule).ok_or(FormatError::NoSuchGranule { granule, granules: self.segment.granules() })
+    }
+
     fn page(&self, granule: usize) -> Result<Page, FormatError> {
-        let metadata = &self.loaded()?.0;
-        let entry = metadata
-            .pages
-            .get(granule)
-            .ok_or(FormatError::NoSuchGranule { granule, granules: self.segment.granules() })?;
+        let entry = self.page_entry(granule)?;
         let bytes = self.bytes(entry.offset, entry.bytes, "page")?;
         verify(bytes, entry.offset, entry.crc, "page")?;
-        let entries = metadata.dictionary.as_ref().map_or(0, |layout| layout.entries);
         let rows = self.segment.granule_rows(granule);
-        page::decode(&mut Cursor::new(bytes, entry.offset), self.data_type(), rows, entries)
+        page::decode(&mut Cursor::new(bytes, entry.offset), self.data_type(), rows, self.dictionary_entries()?)
     }
 }

@@ -58,6 +58,47 @@ pub(crate) fn decode(cursor: &mut Cursor<'_>, count: usize) -> Result<(ScalarBuf
     Ok((ScalarBuffer::from(views), buffers))
 }
 
+/// Reads the value at `index` of a plain string node of `count` values. `None` if its block is compressed: decoding the page costs hardly more then.
+pub(crate) fn decode_one<'a>(
+    cursor: &mut Cursor<'a>,
+    count: usize,
+    index: usize,
+) -> Result<Option<&'a [u8]>, FormatError> {
+    let lengths = cursor.clone();
+    integers::skip(cursor, count)?;
+    let block_count = cursor.u32("block count")? as usize;
+    if block_count > count || block_count > cursor.remaining() / blocks::ENTRY_BYTES {
+        return Err(cursor.invalid("block count", format!("at most {count} values in the page's bytes"), block_count));
+    }
+    // The value's block: how many values and stored bytes are before it.
+    let (mut first, mut before, mut found) = (0_usize, 0_usize, None);
+    for _ in 0..block_count {
+        let entry = BlockEntry::read(cursor)?;
+        if found.is_none() {
+            let end = first + entry.values as usize;
+            if index < end {
+                found = Some(entry);
+            } else {
+                first = end;
+                before += entry.stored_bytes as usize;
+            }
+        }
+    }
+    let Some(block) = found else {
+        return Err(cursor.invalid("values in string blocks", format!("more than {index}"), first));
+    };
+    if block.is_compressed() {
+        return Ok(None);
+    }
+    let sum = |terms| integers::sum(&mut lengths.clone(), count, terms);
+    let start = usize::try_from(sum(index)?.wrapping_sub(sum(first)?)).ok();
+    let length = usize::try_from(integers::decode_one(&mut lengths.clone(), count, index)?).ok();
+    cursor.take(before, "string block")?;
+    let raw = cursor.take(block.raw_bytes as usize, "string block")?;
+    let value = start.zip(length).and_then(|(start, length)| raw.get(start..start.checked_add(length)?));
+    value.map(Some).ok_or_else(|| cursor.invalid("string lengths", format!("a sum of {}", raw.len()), "another sum"))
+}
+
 /// Appends one view for each length; `None` unless the lengths are exactly the bytes of `raw`.
 pub(crate) fn push_views(raw: &[u8], lengths: &[i64], buffer: u32, views: &mut Vec<u128>) -> Option<()> {
     let mut position = 0_usize;
@@ -86,6 +127,21 @@ mod tests {
         assert!(buffers.len() > 1);
         let array = StringViewArray::try_new(views, buffers, None).unwrap();
         assert!(array.iter().flatten().eq(owned.iter().map(String::as_str)));
+        // Values that do not compress are read one by one.
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let owned: Vec<Vec<u8>> = (0..5000).map(|i| (0..i % 40).map(|_| next()).collect()).collect();
+        let values: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+        let mut plain = Vec::new();
+        assert_eq!(encode(&values, &mut plain).unwrap(), Encodings::PLAIN);
+        for (index, value) in values.iter().enumerate() {
+            let found = decode_one(&mut Cursor::new(&plain, 0), values.len(), index).unwrap();
+            assert_eq!(found, Some(*value), "value {index}");
+        }
+        assert_eq!(decode_one(&mut Cursor::new(&bytes, 0), 5000, 7).unwrap(), None, "a compressed block");
     }
 
     #[test]

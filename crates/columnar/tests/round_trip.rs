@@ -144,6 +144,7 @@ fn a_segment_may_have_no_columns() {
 /// Opens and reads everything; an error is fine, other data is not.
 fn read_damaged(bytes: Vec<u8>, written: &[ArrayRef]) {
     let Ok(reader) = SegmentReader::open(Buffer::from_vec(bytes)) else { return };
+    common::read_single_rows(&reader);
     if reader.verify().is_ok() {
         for (spec, written) in specs(written).iter().zip(written) {
             let pieces = read_column(&reader, spec.id).unwrap();
@@ -186,9 +187,34 @@ fn resealed_damage_never_panics() {
                 common::reseal(&mut damaged);
                 if let Ok(reader) = SegmentReader::open(Buffer::from_vec(damaged)) {
                     let _ = std::hint::black_box((index, reader.verify()));
+                    common::read_single_rows(&reader);
                 }
             }
         }
+    }
+}
+
+#[test]
+fn single_rows_are_read_without_their_page_where_it_can_be() {
+    let words: Vec<String> =
+        (0..20_000).map(|row| format!("{:x}", (row as u64 + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let arrays: Vec<(bool, ArrayRef)> = vec![
+        (true, Arc::new(Int64Array::from_iter_values(0..20_000))),
+        (true, Arc::new(Int32Array::from_iter((0..20_000).map(|row| (row % 3 > 0).then_some(row * 7_919 % 1_009))))),
+        (true, Arc::new(Int64Array::from_iter_values((0..20_000).map(|row| row / 700)))),
+        (true, Arc::new(StringViewArray::from_iter_values((0..20_000).map(|row| format!("word {}", row % 11))))),
+        (
+            false,
+            Arc::new(StringViewArray::from_iter_values(words.iter().map(|word| format!("http://example.com/{word}")))),
+        ),
+    ];
+    for (addressable, array) in arrays {
+        let bytes = segment(std::slice::from_ref(&array), &WriteOptions::default());
+        let reader = SegmentReader::open(Buffer::from_vec(bytes.clone())).unwrap();
+        let column = reader.columns().next().unwrap();
+        let found = column.value(1, 5, None).unwrap();
+        assert_eq!(found.is_some(), addressable, "{} {}", column.encoding(), array.data_type());
+        assert_holds(bytes, &[array]);
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `binder`, `planner` | From statements to DataFusion's plans. |
 //! | `guarded_join` | Joins that can be stopped. |
 //! | `scan` | Reading tables: pruning, late materialisation. |
+//! | `fast` | Statements about one row, without a plan. |
 //! | `dml`, [`copy`] | Writing them. |
 //! | `locking` | `SELECT ... FOR UPDATE` and its kin. |
 //! | `ddl`, [`ddl_context`] | Changing the catalog. |
@@ -30,6 +31,7 @@ mod dml;
 pub mod engine;
 pub mod error;
 mod explain;
+mod fast;
 pub mod functions;
 mod guarded_join;
 mod information_schema;

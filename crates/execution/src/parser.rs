@@ -76,6 +76,11 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<ast::Query>> {
     parse_part(sql, |parser| parser.parse_query())
 }
 
+/// Parses one statement that sqlparser knows.
+pub(crate) fn parse_plain(sql: &str) -> Result<ast::Statement> {
+    parse_part(sql, |parser| parser.parse_statement())
+}
+
 fn parse_part<T>(sql: &str, part: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let source: Arc<str> = sql.into();
     let places = Places::new(&source);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use colonnade_storage::{LockMode, Snapshot, Transaction};
+use colonnade_storage::{Catalog, LockMode, Snapshot, Transaction};
 use colonnade_types::{ColumnBuilder, ColumnEncoder, DisplaySettings, Format, Oid, Relation, SqlState, SqlType};
 use datafusion::common::DFSchema;
 use sqlparser::ast;
@@ -27,13 +27,15 @@ use crate::dml::{WriteContext, WriteStatement};
 use crate::engine::{Engine, SessionActivity, SessionEntry, SessionOptions, now_micros};
 use crate::error::{Error, Notice, Result};
 use crate::explain::{self, ExplainOptions};
+use crate::fast::run::{Done, Execution};
+use crate::fast::{self, FastPlan, Recogniser};
 use crate::locks::{LockWaiter, disk_error};
 use crate::names::{ObjectPath, find_relation, undefined_relation};
 use crate::outcome::{CommandTag, Outcome, ResultSchema, RowStream, TagRule};
 use crate::planner::{physical_plan, run, types_of};
 use crate::session_info::{SessionInfo, StatementInfo};
-use crate::settings::Settings;
-use crate::statement::{Body, MaintenanceCommand, SettingCommand, Statement, TransactionCommand};
+use crate::settings::{ForcePath, Settings};
+use crate::statement::{Body, IsolationLevel, MaintenanceCommand, SettingCommand, Statement, TransactionCommand};
 use crate::transaction::{Block, TransactionState, TransactionStatus, failed};
 
 /// One client's conversation. Not shared: methods take `&mut self`. Dropping it rolls back what is open.
@@ -45,10 +47,13 @@ pub struct Session {
     guard: CancelGuard,
     entry: Arc<SessionEntry>,
     notices: Vec<Notice>,
-    /// What clients were last told of the reported settings.
+    /// What clients were last told of the reported settings, and the settings that said so.
     reported: Vec<(String, String)>,
+    reported_of: Settings,
     /// Statements of SQL's PREPARE.
     prepared: HashMap<String, Prepared>,
+    /// Simple queries, by [`crate::fast::text::Lifted::key`].
+    texts: HashMap<String, KnownText>,
 }
 
 /// A statement whose parameters and result are known.
@@ -60,7 +65,19 @@ pub struct Prepared {
     pub columns: Option<Arc<ResultSchema>>,
     /// The statement.
     pub statement: Statement,
+    /// How it runs without a plan, if it can.
+    pub(crate) fast: Option<Arc<FastPlan>>,
 }
+
+/// What is known of a simple query's text, its literals aside.
+enum KnownText {
+    Fast(Arc<Prepared>),
+    /// Planned each time, as far as this catalog goes.
+    General(Arc<Catalog>),
+}
+
+/// Texts that a session remembers; at more it forgets all of them.
+const KNOWN_TEXTS_MAX: usize = 512;
 
 /// A parameter's value as the client sent it.
 #[derive(Clone, Debug)]
@@ -117,7 +134,7 @@ impl Session {
             transaction: AtomicU64::new(0),
         });
         shared.sessions.add(Arc::clone(&entry));
-        let reported = settings.reported();
+        let (reported, reported_of) = (settings.reported(), settings.clone());
         Ok(Session {
             binder: Binder { state, info },
             state: TransactionState::new(settings),
@@ -126,7 +143,9 @@ impl Session {
             entry,
             notices: Vec::new(),
             reported,
+            reported_of,
             prepared: HashMap::new(),
+            texts: HashMap::new(),
             engine,
         })
     }
@@ -165,11 +184,150 @@ impl Session {
     /// # Errors
     /// Whatever the statement fails with; 08P01 for a wrong number of parameters.
     pub async fn execute_prepared(&mut self, prepared: &Prepared, parameters: Vec<ScalarParameter>) -> Result<Outcome> {
+        if let Some(outcome) = self.execute_fast(prepared, &parameters).await {
+            return outcome;
+        }
         match self.read_parameters(prepared, parameters) {
             Ok(values) => self.execute_with(&prepared.statement, Parameters::Values(values)).await,
             Err(error) => {
                 self.state.fail();
                 Err(error)
+            }
+        }
+    }
+
+    /// Finds out whether a simple query's text is a statement that runs without a plan, so that it need not be parsed: the statement with its literals as
+    /// parameters, for [`execute_prepared`](Self::execute_prepared). `None` says nothing about the text: parse it.
+    pub async fn recognise_text(&mut self, sql: &str) -> Option<(Arc<Prepared>, Vec<ScalarParameter>)> {
+        if self.state.block == Block::Failed {
+            return None;
+        }
+        let lifted = crate::fast::text::lift(sql)?;
+        let catalog = self.current_catalog();
+        let known = match self.texts.get(&lifted.key) {
+            Some(KnownText::General(of)) if Arc::ptr_eq(of, &catalog) => return None,
+            Some(KnownText::Fast(prepared)) => prepared
+                .fast
+                .as_ref()
+                .is_some_and(|plan| plan.is_current(&catalog, &self.state.settings))
+                .then(|| Arc::clone(prepared)),
+            _ => None,
+        };
+        let prepared = match known {
+            Some(prepared) => prepared,
+            None => {
+                let prepared = self.prepare_lifted(&lifted).await.map(Arc::new);
+                if self.texts.len() >= KNOWN_TEXTS_MAX {
+                    self.texts.clear();
+                }
+                let known = match &prepared {
+                    Some(prepared) => KnownText::Fast(Arc::clone(prepared)),
+                    None => KnownText::General(catalog),
+                };
+                self.texts.insert(lifted.key, known);
+                prepared?
+            }
+        };
+        // A literal that is no value of its type is reported with its place, which only the text has.
+        let values =
+            crate::fast::run::parameters(&prepared.parameters, &lifted.literals, self.state.settings.display());
+        values.ok().map(|_| (prepared, lifted.literals))
+    }
+
+    async fn prepare_lifted(&mut self, lifted: &crate::fast::text::Lifted) -> Option<Prepared> {
+        let statements = self.parse(lifted.text()).ok()?;
+        let [statement] = statements.as_slice() else { return None };
+        self.arm();
+        let mut prepared = self.describe(statement, &lifted.types()).await.ok()?;
+        let Body::Sql(sql) = statement.body() else { return None };
+        prepared.fast = self.recognise(sql, &prepared.parameters, &lifted.bare(), prepared.columns.as_ref());
+        prepared.fast.is_some().then_some(prepared)
+    }
+
+    /// Binds a statement for the fast path, if that takes it.
+    fn recognise(
+        &self,
+        sql: &ast::Statement,
+        parameters: &[SqlType],
+        bare: &[bool],
+        columns: Option<&Arc<ResultSchema>>,
+    ) -> Option<Arc<FastPlan>> {
+        let catalog = self.with_transaction(|t| t.catalog()).ok()?;
+        let recogniser = Recogniser { binder: &self.binder, catalog: &catalog, parameters, bare, columns };
+        crate::parser::on_large_stack(|| crate::fast::recognise(&recogniser, sql)).map(Arc::new)
+    }
+
+    /// The catalog that the next statement sees.
+    fn current_catalog(&self) -> Arc<Catalog> {
+        match self.with_transaction(|transaction| transaction.catalog()) {
+            Ok(catalog) => catalog,
+            Err(_) => self.engine.shared.database.catalog(),
+        }
+    }
+
+    /// Runs a statement on the fast path; `None` leaves it to the general one, and nothing has happened.
+    async fn execute_fast(&mut self, prepared: &Prepared, given: &[ScalarParameter]) -> Option<Result<Outcome>> {
+        let plan = Arc::clone(prepared.fast.as_ref()?);
+        if self.state.block == Block::Failed
+            || given.len() != prepared.parameters.len()
+            || self.state.settings.force_path() == ForcePath::Column
+            || !plan.is_current(&self.current_catalog(), &self.state.settings)
+        {
+            return None;
+        }
+        let parameters =
+            crate::fast::run::parameters(&prepared.parameters, given, self.state.settings.display()).ok()?;
+        self.arm();
+        self.show_state(Some(prepared.statement.text()));
+        let outcome = match self.run_fast(&plan, &parameters).await {
+            Ok(Some(done)) => Ok(done.outcome(&plan)),
+            Ok(None) => return None,
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            self.state.fail();
+        }
+        Some(place(outcome, prepared.statement.source()))
+    }
+
+    /// `None` if the plan turned out to be stale.
+    async fn run_fast(&mut self, plan: &FastPlan, parameters: &[ArrayRef]) -> Result<Option<Done>> {
+        if plan.needs_statement {
+            self.begin_statement()?;
+        }
+        let database = &self.engine.shared.database;
+        if !plan.is_write() && database.are_readers_kept_out() {
+            // The general path asks for the lock.
+            return Ok(None);
+        }
+        let alone =
+            self.state.block == Block::Idle && self.state.settings.default_isolation() <= IsolationLevel::ReadCommitted;
+        if !plan.is_write() && alone {
+            // One statement, one snapshot: no transaction is needed for that.
+            let execution = Execution { plan, parameters, now: now_micros() };
+            return execution.read(&database.snapshot()).map(Some);
+        }
+        self.state.ensure(database)?;
+        self.state.used = true;
+        let execution = Execution { plan, parameters, now: self.state.started };
+        if !plan.is_write() {
+            let snapshot = self.snapshot()?;
+            return execution.read(&snapshot).map(Some);
+        }
+        let context = self.write_context(plan.word())?;
+        loop {
+            let (id, attempt) = context.with(|transaction| (transaction.id(), execution.write(transaction)))?;
+            match attempt? {
+                fast::run::Attempt::Done(done) => return Ok(Some(done)),
+                fast::run::Attempt::Stale => return Ok(None),
+                fast::run::Attempt::Blocked(holder) => {
+                    self.entry.transaction.store(id.0, Ordering::Relaxed);
+                    context.waiter.wait(&context.database, id, holder).await?;
+                }
+                fast::run::Attempt::Conflict if context.repeatable => {
+                    return Err(crate::locks::write_error(colonnade_storage::WriteError::Conflict, None));
+                }
+                fast::run::Attempt::Conflict => context.waiter.guard.check()?,
             }
         }
     }
@@ -218,6 +376,9 @@ impl Session {
 
     /// Notices that came up since the last call, those that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
         let level = self.setting("client_min_messages").unwrap_or_default();
         let mut notices = std::mem::take(&mut self.notices);
         notices.retain(|notice| match level.as_str() {
@@ -230,6 +391,10 @@ impl Session {
 
     /// Reported settings that changed since the last call.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        if self.state.settings.same(&self.reported_of) {
+            return Vec::new();
+        }
+        self.reported_of = self.state.settings.clone();
         let now = self.state.settings.reported();
         if now == self.reported {
             return Vec::new();
@@ -857,7 +1022,13 @@ impl Session {
             Some(SqlType::Unknown) | None => SqlType::Text,
             Some(known) => known.clone(),
         });
-        Ok(Prepared { parameters: resolved.collect(), columns: columns.map(Arc::new), statement: statement.clone() })
+        let (parameters, columns): (Vec<SqlType>, _) = (resolved.collect(), columns.map(Arc::new));
+        drop(known);
+        let fast = match statement.body() {
+            Body::Sql(sql) => self.recognise(sql, &parameters, &[], columns.as_ref()),
+            _ => None,
+        };
+        Ok(Prepared { parameters, columns, statement: statement.clone(), fast })
     }
 
     async fn describe_sql(&mut self, sql: &ast::Statement, parameters: &Parameters) -> Result<Option<ResultSchema>> {

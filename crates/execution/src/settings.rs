@@ -224,9 +224,27 @@ pub struct SettingEntry {
     pub kind: &'static str,
 }
 
-/// All settings of a session at one moment.
+/// Which way reads go (`colonnade.force_path`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForcePath {
+    /// The cheapest.
+    Auto,
+    /// By key, row by row, where that can serve.
+    Row,
+    /// By scans.
+    Column,
+}
+
+/// All settings of a session at one moment. Cheap to clone: copies share what they have not changed, because every transaction keeps two.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    body: Arc<Body>,
+    /// The running transaction's isolation level and whether it is read-only, which stand for settings of their own.
+    transaction: Option<(IsolationLevel, bool)>,
+}
+
+#[derive(Clone, Debug)]
+struct Body {
     /// Values that differ from the defaults, by name in lower case.
     values: BTreeMap<String, String>,
     /// What RESET gives: defaults overridden when the session started.
@@ -238,13 +256,16 @@ pub struct Settings {
     lock_timeout: Option<Duration>,
     idle_in_transaction_session_timeout: Option<Duration>,
     idle_session_timeout: Option<Duration>,
+    default_isolation: IsolationLevel,
+    default_read_only: bool,
+    force_path: ForcePath,
 }
 
 impl Settings {
     /// The defaults, for a session of `user`.
     #[must_use]
     pub fn new(user: &str) -> Settings {
-        let mut settings = Settings {
+        let body = Body {
             values: BTreeMap::new(),
             resets: Arc::new(BTreeMap::from([("session_authorization".to_owned(), user.to_owned())])),
             user: user.into(),
@@ -254,16 +275,31 @@ impl Settings {
             lock_timeout: None,
             idle_in_transaction_session_timeout: None,
             idle_session_timeout: None,
+            default_isolation: IsolationLevel::ReadCommitted,
+            default_read_only: false,
+            force_path: ForcePath::Auto,
         };
+        let mut settings = Settings { body: Arc::new(body), transaction: None };
         settings.refresh();
         settings
     }
 
+    fn body(&mut self) -> &mut Body {
+        Arc::make_mut(&mut self.body)
+    }
+
     /// Makes the present values those that RESET gives; called once, when the session has started.
     pub(crate) fn seal(&mut self) {
-        let mut resets = (*self.resets).clone();
-        resets.append(&mut self.values);
-        self.resets = Arc::new(resets);
+        let body = self.body();
+        let mut resets = (*body.resets).clone();
+        resets.append(&mut body.values);
+        body.resets = Arc::new(resets);
+    }
+
+    /// Whether nothing has been set since one was copied from the other, the running transaction's modes aside. One-sided: `false` may
+    /// still mean equal values.
+    pub(crate) fn same(&self, other: &Settings) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
     }
 
     /// A setting's value as SHOW prints it.
@@ -286,7 +322,14 @@ impl Settings {
     }
 
     fn raw(&self, key: &str) -> Option<&str> {
-        self.values.get(key).or_else(|| self.resets.get(key)).map(String::as_str)
+        if let Some((isolation, read_only)) = self.transaction {
+            match key {
+                "transaction_isolation" => return Some(isolation.as_str()),
+                "transaction_read_only" => return Some(if read_only { "on" } else { "off" }),
+                _ => {}
+            }
+        }
+        self.body.values.get(key).or_else(|| self.body.resets.get(key)).map(String::as_str)
     }
 
     /// Sets a value given as a list of words; `None` is DEFAULT. Returns the name's usual spelling.
@@ -300,11 +343,11 @@ impl Settings {
             if !key.contains('.') || key.starts_with("colonnade.") {
                 return Err(unrecognized(name));
             }
-            self.values.insert(key.clone(), values.join(", "));
+            self.body().values.insert(key.clone(), values.join(", "));
             return Ok(key);
         };
-        let value = check(known, values, &self.display)?;
-        self.values.insert(key, value);
+        let value = check(known, values, &self.body.display)?;
+        self.body().values.insert(key, value);
         self.refresh();
         Ok(known.name.to_owned())
     }
@@ -322,14 +365,14 @@ impl Settings {
         if let Some(Known { rule: Rule::ReadOnly, name, .. }) = known {
             return Err(cannot_change(name));
         }
-        self.values.remove(&key);
+        self.body().values.remove(&key);
         self.refresh();
         Ok(known.map_or(key, |known| known.name.to_owned()))
     }
 
     /// RESET ALL.
     pub fn reset_all(&mut self) {
-        self.values.retain(|key, _| key.starts_with("transaction_"));
+        self.body().values.clear();
         self.refresh();
     }
 
@@ -342,7 +385,7 @@ impl Settings {
                 name: known.name.to_owned(),
                 value: show(known.rule, self.raw(&key).unwrap_or(known.default)),
                 description: known.description.to_owned(),
-                reset_value: self.resets.get(&key).map_or(known.default, String::as_str).to_owned(),
+                reset_value: self.body.resets.get(&key).map_or(known.default, String::as_str).to_owned(),
                 kind: match known.rule {
                     Rule::Bool => "bool",
                     Rule::Integer(..) | Rule::Milliseconds | Rule::Kilobytes => "integer",
@@ -370,55 +413,57 @@ impl Settings {
     /// How values are read and printed.
     #[must_use]
     pub fn display(&self) -> &DisplaySettings {
-        &self.display
+        &self.body.display
     }
 
     /// The search path with `"$user"` put in place.
     #[must_use]
     pub fn search_path(&self) -> &Arc<Vec<String>> {
-        &self.search_path
+        &self.body.search_path
     }
 
     /// `statement_timeout`; `None` is no limit.
     #[must_use]
     pub fn statement_timeout(&self) -> Option<Duration> {
-        self.statement_timeout
+        self.body.statement_timeout
     }
 
     /// `lock_timeout`; `None` is no limit.
     #[must_use]
     pub fn lock_timeout(&self) -> Option<Duration> {
-        self.lock_timeout
+        self.body.lock_timeout
     }
 
     /// `idle_in_transaction_session_timeout`; `None` is no limit.
     #[must_use]
     pub fn idle_in_transaction_session_timeout(&self) -> Option<Duration> {
-        self.idle_in_transaction_session_timeout
+        self.body.idle_in_transaction_session_timeout
     }
 
     /// `idle_session_timeout`; `None` is no limit.
     #[must_use]
     pub fn idle_session_timeout(&self) -> Option<Duration> {
-        self.idle_session_timeout
+        self.body.idle_session_timeout
     }
 
-    pub(crate) fn isolation(&self, name: &str) -> IsolationLevel {
-        self.get(name).ok().and_then(|text| IsolationLevel::parse(&text)).unwrap_or(IsolationLevel::ReadCommitted)
+    /// `default_transaction_isolation`.
+    pub(crate) fn default_isolation(&self) -> IsolationLevel {
+        self.body.default_isolation
     }
 
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.get(name).is_ok_and(|text| text == "on")
+    /// `default_transaction_read_only`.
+    pub(crate) fn default_read_only(&self) -> bool {
+        self.body.default_read_only
     }
 
-    /// Sets what only the session itself may set, such as the running transaction's isolation level.
-    pub(crate) fn force(&mut self, name: &str, value: &str) {
-        self.values.insert(name.to_owned(), value.to_owned());
+    /// `colonnade.force_path`.
+    pub(crate) fn force_path(&self) -> ForcePath {
+        self.body.force_path
     }
 
-    /// Takes back what [`force`](Self::force) has set.
-    pub(crate) fn unforce(&mut self, name: &str) {
-        self.values.remove(name);
+    /// Shows a running transaction's modes as settings; `None` shows none.
+    pub(crate) fn set_transaction(&mut self, modes: Option<(IsolationLevel, bool)>) {
+        self.transaction = modes;
     }
 
     fn refresh(&mut self) {
@@ -438,16 +483,28 @@ impl Settings {
         };
         let path = split_identifiers(&text("search_path"), ',').unwrap_or_default();
         // The schema `colonnade` is the system's, not the home of the role of the same name.
-        let home = (&*self.user != "colonnade").then(|| self.user.to_string());
+        let home = (&*self.body.user != "colonnade").then(|| self.body.user.to_string());
         let path =
             path.into_iter().filter_map(|name| if name == "$user" { home.clone() } else { Some(name) }).collect();
         let (statement_timeout, lock_timeout) = (milliseconds("statement_timeout"), milliseconds("lock_timeout"));
         let idle = (milliseconds("idle_in_transaction_session_timeout"), milliseconds("idle_session_timeout"));
-        self.display = display;
-        self.search_path = Arc::new(path);
-        self.statement_timeout = statement_timeout;
-        self.lock_timeout = lock_timeout;
-        (self.idle_in_transaction_session_timeout, self.idle_session_timeout) = idle;
+        let default_isolation =
+            IsolationLevel::parse(&text("default_transaction_isolation")).unwrap_or(IsolationLevel::ReadCommitted);
+        let default_read_only = text("default_transaction_read_only") == "on";
+        let force_path = match text("colonnade.force_path").as_str() {
+            "row" => ForcePath::Row,
+            "column" => ForcePath::Column,
+            _ => ForcePath::Auto,
+        };
+        let body = self.body();
+        body.display = display;
+        body.search_path = Arc::new(path);
+        body.statement_timeout = statement_timeout;
+        body.lock_timeout = lock_timeout;
+        body.default_isolation = default_isolation;
+        body.default_read_only = default_read_only;
+        body.force_path = force_path;
+        (body.idle_in_transaction_session_timeout, body.idle_session_timeout) = idle;
     }
 }
 

@@ -79,8 +79,8 @@ pub(crate) struct TransactionModes {
     pub(crate) read_only: Option<bool>,
 }
 
-/// PostgreSQL's isolation levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// PostgreSQL's isolation levels, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IsolationLevel {
     ReadUncommitted,
     ReadCommitted,

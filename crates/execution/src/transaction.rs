@@ -109,8 +109,8 @@ impl TransactionState {
     }
 
     fn open(&mut self, database: &Database, modes: TransactionModes, block: Block) -> Result<()> {
-        let isolation = modes.isolation.unwrap_or_else(|| self.settings.isolation("default_transaction_isolation"));
-        let read_only = modes.read_only.unwrap_or_else(|| self.settings.flag("default_transaction_read_only"));
+        let isolation = modes.isolation.unwrap_or_else(|| self.settings.default_isolation());
+        let read_only = modes.read_only.unwrap_or_else(|| self.settings.default_read_only());
         check_isolation(isolation, read_only)?;
         self.before = self.settings.clone();
         self.committed = self.settings.clone();
@@ -125,8 +125,7 @@ impl TransactionState {
     fn apply_modes(&mut self, isolation: IsolationLevel, read_only: bool) {
         self.isolation = isolation;
         self.read_only = read_only;
-        self.settings.force("transaction_isolation", isolation.as_str());
-        self.settings.force("transaction_read_only", if read_only { "on" } else { "off" });
+        self.settings.set_transaction(Some((isolation, read_only)));
     }
 
     /// BEGIN.
@@ -247,9 +246,8 @@ impl TransactionState {
         self.transaction = Arc::new(Mutex::new(None));
         self.used = false;
         self.read_only = false;
-        self.isolation = self.settings.isolation("default_transaction_isolation");
-        self.settings.unforce("transaction_isolation");
-        self.settings.unforce("transaction_read_only");
+        self.isolation = self.settings.default_isolation();
+        self.settings.set_transaction(None);
     }
 
     /// A statement failed.

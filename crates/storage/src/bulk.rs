@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 use colonnade_columnar::{ColumnSpec, SEGMENT_ROWS_MAX, WriteOptions};
 use colonnade_types::{TableDefinition, TxnId};
+use parking_lot::Mutex;
 
 use crate::database::Inner;
 use crate::deletes::Deletes;
@@ -16,6 +17,7 @@ use crate::error::WriteError;
 use crate::manifest::CreatedLsn;
 use crate::segment::Segment;
 use crate::segment_file;
+use crate::segment_keys;
 use crate::stamp::Stamp;
 use crate::table::TableData;
 use crate::transaction::Transaction;
@@ -111,13 +113,10 @@ impl BulkWriter {
         let order = segment_file::order(&keys);
         drop(keys);
         if let Some(order) = order {
-            // Column by column, so that rows are held twice in one column only.
+            // Column by column, so that rows are held twice in a few columns only.
             let columns: Vec<Vec<ArrayRef>> = (0..self.specs.len()).map(parts).collect();
             batches.clear();
-            let sorted = columns
-                .into_iter()
-                .map(|parts| segment_file::picked(&segment_file::joined(&parts)?, &order))
-                .collect::<Result<Vec<_>, _>>()?;
+            let sorted = reordered(columns, &order, self.inner.options.encode_threads)?;
             batches.push(segment_file::batch(sorted)?);
         }
         let entry = segment_file::write(
@@ -130,7 +129,9 @@ impl BulkWriter {
         )?;
         let store = Arc::clone(&self.inner.store);
         // It belongs to nobody until it is attached.
-        self.segments.push(Arc::new(Segment::new(store, entry, Stamp::ABORTED, Deletes::default())));
+        let segment = Arc::new(Segment::new(store, entry, Stamp::ABORTED, Deletes::default()));
+        self.segments.push(Arc::clone(&segment));
+        segment_keys::write_all(&self.table, &segment)?;
         self.rows += rows as u64;
         Ok(())
     }
@@ -162,6 +163,27 @@ impl Drop for BulkWriter {
             segment.set_obsolete();
         }
     }
+}
+
+/// Joins the parts of each column and puts their rows in `order`, several columns at once.
+fn reordered(columns: Vec<Vec<ArrayRef>>, order: &UInt32Array, threads: usize) -> Result<Vec<ArrayRef>, WriteError> {
+    let slots: Vec<Mutex<Option<ArrayRef>>> = columns.iter().map(|_| Mutex::default()).collect();
+    let queue = Mutex::new(columns.into_iter().enumerate());
+    let work = || -> Result<(), WriteError> {
+        loop {
+            let next = queue.lock().next();
+            let Some((index, parts)) = next else { return Ok(()) };
+            *slots[index].lock() = Some(segment_file::picked(&segment_file::joined(&parts)?, order)?);
+        }
+    };
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let failed = || WriteError::Mismatch("a thread that sorts a column has panicked".to_owned());
+        helpers.into_iter().map(|helper| helper.join().map_err(|_| failed())?).fold(own, Result::and)
+    })?;
+    let missing = || WriteError::Mismatch("a column was not sorted".to_owned());
+    slots.into_iter().map(|slot| slot.into_inner().ok_or_else(missing)).collect()
 }
 
 /// Bytes that the values of an array take, apart from buffers shared with other rows.

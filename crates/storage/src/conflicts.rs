@@ -2,7 +2,7 @@
 //!
 //! A snapshot does not know: keys have to hold among all that is committed, and what a snapshot does not see yet is there already. So rows are looked up as they stand
 //! now, and named by where they are ([`FoundRow`]) instead of by an address in some snapshot. What is found may change at once; it stays as it was found
-//! only after [`Transaction::lock_found`] has locked it.
+//! only after [`Transaction::lock_found_rows`] has locked it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use arrow::record_batch::RecordBatch;
 use colonnade_types::{TableDefinition, TxnId};
 
 use crate::error::{ReadError, WriteError};
-use crate::key_index::{KeySpec, Keys, Occupancy, SegmentKeys};
+use crate::key_index::{KeySpec, Keys, Occupancy};
 use crate::located::Located;
 use crate::row_locks::{Claim, Claimed, LockedBy, RowLockMode};
 use crate::segment::Segment;
+use crate::segment_keys::{self, Probed, SegmentKeys};
 use crate::snapshot::Snapshot;
 use crate::stamp::Stamp;
-use crate::table::{Latched, TableData};
-use crate::tail::Chunk;
+use crate::table::{Latched, RowPlace, TableData};
+use crate::tail_keys::TailKeys;
 use crate::transaction::Transaction;
-use crate::write_set::Write;
 
 /// What is in the way of a new row.
 #[derive(Clone, Debug)]
@@ -46,30 +46,18 @@ pub enum Obstacle {
 /// A row version, by its place. Valid as long as it is kept.
 #[derive(Clone, Debug)]
 pub struct FoundRow {
-    place: Place,
+    place: RowPlace,
     created: Stamp,
 }
 
-#[derive(Clone, Debug)]
-enum Place {
-    Tail(Arc<Chunk>, usize),
-    Segment(Arc<Segment>, u32),
-}
-
 impl FoundRow {
-    fn new(located: Located<'_>) -> FoundRow {
-        let place = match located {
-            Located::Tail(chunk, index) => Place::Tail(Arc::clone(chunk), index),
-            Located::Segment(segment, offset) => Place::Segment(Arc::clone(segment), offset),
-        };
-        FoundRow { place, created: located.created() }
+    fn new(place: RowPlace) -> FoundRow {
+        let created = place.located().created();
+        FoundRow { place, created }
     }
 
     fn located(&self) -> Located<'_> {
-        match &self.place {
-            Place::Tail(chunk, index) => Located::Tail(chunk, *index),
-            Place::Segment(segment, offset) => Located::Segment(segment, *offset),
-        }
+        self.place.located()
     }
 
     /// Whether `snapshot` sees the row. One that was found and is not seen was committed after the snapshot, or made by the command that looks.
@@ -103,17 +91,20 @@ impl TableData {
         for (_, keys) in &wanted {
             note_repeated(keys, &mut found);
         }
-        let mut latched = self.latch.lock();
-        let indexes = latched.prepare_keys(&specs)?;
-        for (key, keys) in &wanted {
-            let segments = latched.segments_with_keys(&specs[*key])?;
-            for (row, found) in found.iter_mut().enumerate() {
-                if matches!(found.with, Obstacle::None) {
-                    found.with = latched.obstacle(indexes[*key], &segments, keys, row, me)?;
-                }
+        loop {
+            let mut latched = self.latch.lock();
+            let indexes = latched.prepare_keys(&specs)?;
+            if latched.note_obstacles(&wanted, &indexes, me, &mut found)? {
+                return Ok(found);
             }
+            // Key files are read, and if need be made, while others go on; then all is looked up anew.
+            let segments = latched.segments.clone();
+            drop(latched);
+            for (key, keys) in &wanted {
+                segment_keys::load_admitting(&segments, &specs[*key], keys)?;
+            }
+            found.iter_mut().for_each(|found| found.with = Obstacle::None);
         }
-        Ok(found)
     }
 }
 
@@ -135,42 +126,68 @@ fn note_repeated(keys: &Keys, found: &mut [Conflict]) {
 }
 
 impl Latched {
-    fn segments_with_keys(&self, spec: &KeySpec) -> Result<Vec<(Arc<Segment>, Arc<SegmentKeys>)>, ReadError> {
-        let live = self.segments.iter().filter(|segment| segment.created() != Stamp::ABORTED);
-        live.map(|segment| Ok((Arc::clone(segment), SegmentKeys::of(segment, spec)?))).collect()
+    /// Looks for the obstacles of new rows by the keys that are `wanted`, with their places and values; false if key files have to be loaded first.
+    fn note_obstacles(
+        &self,
+        wanted: &[(usize, Keys)],
+        indexes: &[usize],
+        me: TxnId,
+        found: &mut [Conflict],
+    ) -> Result<bool, ReadError> {
+        for (key, keys) in wanted {
+            let tail = self.tail_keys(indexes[*key]);
+            let live = self.segments.iter().filter(|segment| segment.created() != Stamp::ABORTED);
+            let segments = live
+                .map(|segment| Ok((segment, SegmentKeys::of(segment, &tail.spec)?)))
+                .collect::<Result<Vec<_>, ReadError>>()?;
+            for (row, found) in found.iter_mut().enumerate() {
+                if !matches!(found.with, Obstacle::None) {
+                    continue;
+                }
+                match self.obstacle(tail, &segments, keys, row, me)? {
+                    Some(obstacle) => found.with = obstacle,
+                    None => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn obstacle(
         &self,
-        index: usize,
-        segments: &[(Arc<Segment>, Arc<SegmentKeys>)],
+        tail: &TailKeys,
+        segments: &[(&Arc<Segment>, Arc<SegmentKeys>)],
         keys: &Keys,
         row: usize,
         me: TxnId,
-    ) -> Result<Obstacle, ReadError> {
-        let Some(hash) = keys.hashes[row] else { return Ok(Obstacle::None) };
-        let tail = self.tail_keys(index);
+    ) -> Result<Option<Obstacle>, ReadError> {
+        let Some(hash) = keys.hashes[row] else { return Ok(Some(Obstacle::None)) };
+        let met = |occupancy, place: &dyn Fn() -> RowPlace| match occupancy {
+            Occupancy::Free | Occupancy::Dead => None,
+            Occupancy::Unsure(other) => Some(Obstacle::Transaction(other)),
+            Occupancy::Taken => Some(Obstacle::Row(FoundRow::new(place()))),
+        };
         for row_id in tail.find(hash) {
             let Some((chunk, at)) = self.find(row_id) else { continue };
             let occupancy = Occupancy::of(chunk.created(at), chunk.deleted(at), me);
-            if matches!(occupancy, Occupancy::Free | Occupancy::Dead)
-                || tail.spec.tail_keys(chunk, at, at + 1)?.rows.row(0) != keys.rows.row(row)
+            if let Some(obstacle) = met(occupancy, &|| RowPlace::Tail(Arc::clone(chunk), at))
+                && tail.spec.tail_keys(chunk, at, at + 1)?.rows.row(0) == keys.rows.row(row)
             {
-                continue;
+                return Ok(Some(obstacle));
             }
-            return Ok(match occupancy {
-                Occupancy::Unsure(other) => Obstacle::Transaction(other),
-                _ => Obstacle::Row(FoundRow::new(Located::Tail(chunk, at))),
-            });
         }
         for (segment, index) in segments {
             match index.find(segment, keys, row, me)? {
-                Some((_, Occupancy::Unsure(other))) => return Ok(Obstacle::Transaction(other)),
-                Some((offset, _)) => return Ok(Obstacle::Row(FoundRow::new(Located::Segment(segment, offset)))),
-                None => {}
+                Probed::Unready => return Ok(None),
+                Probed::Nothing => {}
+                Probed::Row(offset, occupancy) => {
+                    if let Some(obstacle) = met(occupancy, &|| RowPlace::Segment(Arc::clone(segment), offset)) {
+                        return Ok(Some(obstacle));
+                    }
+                }
             }
         }
-        Ok(Obstacle::None)
+        Ok(Some(Obstacle::None))
     }
 }
 
@@ -200,7 +217,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`WriteError::Blocked`] or [`WriteError::Conflict`], which here means that a row is not the newest any more; nothing was locked.
-    pub fn lock_found(
+    pub fn lock_found_rows(
         &mut self,
         table: &TableDefinition,
         rows: &[FoundRow],
@@ -217,7 +234,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`WriteError::Blocked`] or [`WriteError::Conflict`], which here means that a row is not the newest any more; nothing was deleted.
-    pub fn delete_found(
+    pub fn delete_found_rows(
         &mut self,
         table: &TableDefinition,
         rows: &[FoundRow],
@@ -227,9 +244,7 @@ impl Transaction {
         let data = self.table(table)?;
         let claim = Claim::delete(self.id(), stamp, table, &data);
         let claimed = claim_found(&claim, &data, rows)?;
-        for (marks, before) in claimed.into_deletes() {
-            self.write(Write::Delete { data: Arc::clone(&data), marks, before });
-        }
+        self.note_deletes(&data, claimed);
         Ok(())
     }
 
@@ -237,7 +252,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ReadError`] if a segment is damaged.
-    pub fn read_found(&self, table: &TableDefinition, rows: &[FoundRow]) -> Result<RecordBatch, ReadError> {
+    pub fn read_found_rows(&self, table: &TableDefinition, rows: &[FoundRow]) -> Result<RecordBatch, ReadError> {
         let mismatch = |error: arrow::error::ArrowError| ReadError::Mismatch(error.to_string());
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(table.columns.len());
         for column in &table.columns {

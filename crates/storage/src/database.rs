@@ -272,6 +272,12 @@ impl Database {
         Ok(Database { inner: Arc::new(Inner::new(recovered, clock, options)) })
     }
 
+    /// The latest committed catalog.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<crate::catalog::Catalog> {
+        Arc::clone(&self.inner.version.load().catalog)
+    }
+
     /// Writes the log until [`Database::close`]; blocks. Call it on a thread of its own.
     pub fn run_log_writer(&self) {
         self.inner.log_writers.fetch_add(1, Ordering::AcqRel);

@@ -25,11 +25,11 @@ use crate::database::Inner;
 use crate::deletes::Deletes;
 use crate::error::MaintenanceError;
 use crate::fill;
-use crate::key_index::{KeySpec, SegmentKeys};
 use crate::manifest::{CarriedDelete, CreatedLsn, SegmentEntry};
 use crate::record::{ManifestEdit, TransactionEncoder};
 use crate::segment::{LSN_COLUMN, Segment};
-use crate::segment_file::{self, SegmentFileError};
+use crate::segment_file;
+use crate::segment_keys;
 use crate::stamp::{Stamp, StampState};
 use crate::table::{LatchGuard, TableData};
 use crate::tail::{CHUNK_ROWS_FIRST, Chunk, Moved};
@@ -184,7 +184,7 @@ impl Inner {
             Arc::new(Segment::new(Arc::clone(&self.store), entry, created, Deletes::default()))
         });
         if let Some(segment) = &segment {
-            warm_keys(table, segment)?;
+            segment_keys::write_all(table, segment).inspect_err(|_| segment.set_obsolete())?;
         }
         let mut latched = data.latch.lock();
         // The tail keeps a first chunk.
@@ -302,15 +302,6 @@ fn offsets(plan: &Plan, order: Option<&UInt32Array>) -> Vec<Box<[u32]>> {
             offsets
         })
         .collect()
-}
-
-/// Builds a new segment's key indexes before anybody waits for them.
-fn warm_keys(table: &TableDefinition, segment: &Segment) -> Result<(), MaintenanceError> {
-    for key in &table.keys {
-        let spec = KeySpec::new(table, key).map_err(|error| SegmentFileError::Rows(error.to_string()))?;
-        SegmentKeys::of(segment, &spec)?.warm(segment)?;
-    }
-    Ok(())
 }
 
 /// The table that has this body of rows.

@@ -1,13 +1,11 @@
 //! Finding rows by key: what makes PRIMARY KEY and UNIQUE hold.
 //!
-//! Keys are found by a 64-bit hash of their encoded values and then compared for real. The tail has a hash table from hash to row ids, kept up with every append
-//! under the table's latch. A segment has a sorted list of hashes with offsets, built when a key is first looked for between the segment's least and greatest,
-//! and kept with the segment.
+//! Keys are found by a 64-bit hash of their encoded values and then compared for real. The tail has `TailKeys`, kept up with every append
+//! under the table's latch. A segment has a key file (`segment_keys`, `key_file`), which is asked when a key is between the segment's least and greatest.
 //!
-//! **Invariants.** Every row of the tail that is alive, or may be again when a running transaction ends, is in each index of the tail (while the index exists). An index answers
-//! "maybe": what it finds counts only after the comparison of values, what it does not find is not there.
+//! **Invariant.** An index answers "maybe": what it finds counts only after the comparison of values, what it does not find is not there.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, StringViewArray};
 use arrow::datatypes::{
@@ -18,12 +16,12 @@ use colonnade_columnar::Level;
 use colonnade_types::{
     ColumnDefinition, ColumnEncoder, ColumnId, DisplaySettings, Format, KeyConstraint, TableDefinition, TxnId,
 };
-use hashbrown::HashTable;
 
+use crate::codec::Encoder;
 use crate::error::{ReadError, WriteError};
 use crate::fill;
 use crate::row_codec::{self, RowLayout, Rows};
-use crate::segment::{GRANULE_ROWS, Segment};
+use crate::segment::Segment;
 use crate::stamp::{Stamp, StampState};
 use crate::tail::Chunk;
 
@@ -43,8 +41,11 @@ pub(crate) struct Keys {
     /// Hash of each; `None` where a NULL makes the key equal to no other.
     pub(crate) hashes: Vec<Option<u64>>,
     /// Values of the first column, for comparison with bounds.
-    probe: Probe,
+    pub(crate) probe: Probe,
 }
+
+/// Version of the encoding and the hash of keys, which key files rely on: a change of either needs the next number here.
+const HASH_VERSION: u8 = 1;
 
 impl KeySpec {
     /// The columns of `key`.
@@ -56,9 +57,28 @@ impl KeySpec {
         Ok(KeySpec { columns, layout, nulls_distinct: !key.nulls_not_distinct })
     }
 
+    /// A key over columns of which only ids and types matter.
+    #[cfg(test)]
+    pub(crate) fn of_columns(columns: Vec<(ColumnId, DataType)>) -> KeySpec {
+        KeySpec { columns: Vec::new(), layout: RowLayout::new(columns).unwrap(), nulls_distinct: true }
+    }
+
     /// Whether an index made for `self` serves `other`.
     pub(crate) fn same(&self, other: &KeySpec) -> bool {
         self.layout == other.layout && self.nulls_distinct == other.nulls_distinct
+    }
+
+    /// What a key file made for `self` is known by: the columns with their types, whether NULLs are equal, what rows have that were stored before a column was
+    /// added, and how keys are encoded and hashed.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut out = Encoder::new();
+        out.u8(HASH_VERSION);
+        out.bool(self.nulls_distinct);
+        out.bytes(&self.layout.to_bytes());
+        for column in &self.columns {
+            out.option(column.missing.as_deref(), Encoder::str);
+        }
+        hash(&out.into_vec())
     }
 
     /// The columns' ids in the key's order.
@@ -95,7 +115,7 @@ impl KeySpec {
     }
 
     /// The key's columns of a granule of a segment.
-    fn segment_columns(&self, segment: &Segment, granule: usize) -> Result<Vec<ArrayRef>, ReadError> {
+    pub(crate) fn segment_columns(&self, segment: &Segment, granule: usize) -> Result<Vec<ArrayRef>, ReadError> {
         let column = |definition: &ColumnDefinition| match segment.read(definition.id, granule)? {
             Some(values) => Ok(values),
             None => fill::repeat(&fill::missing_value(definition)?, segment.granule_rows(granule)),
@@ -104,10 +124,18 @@ impl KeySpec {
     }
 
     /// The key of one row of a segment, encoded.
-    fn segment_key(&self, segment: &Segment, offset: u32) -> Result<Vec<u8>, ReadError> {
-        let (granule, index) = (offset as usize / GRANULE_ROWS, offset as usize % GRANULE_ROWS);
-        let columns: Vec<_> = self.segment_columns(segment, granule)?.iter().map(|c| c.slice(index, 1)).collect();
-        Ok(self.keys(&columns, 1)?.rows.row(0).to_vec())
+    pub(crate) fn segment_key(&self, segment: &Segment, offset: u32) -> Result<Vec<u8>, ReadError> {
+        Ok(self.keys(&self.segment_row(segment, offset)?, 1)?.rows.row(0).to_vec())
+    }
+
+    /// The key's columns of one row of a segment.
+    pub(crate) fn segment_row(&self, segment: &Segment, offset: u32) -> Result<Vec<ArrayRef>, ReadError> {
+        let stored = segment.row(offset, self.layout.columns().iter().map(|(id, _)| *id))?;
+        let value = |(stored, definition): (Option<ArrayRef>, &ColumnDefinition)| match stored {
+            Some(value) => Ok(value),
+            None => fill::missing_value(definition),
+        };
+        stored.into_iter().zip(&self.columns).map(value).collect()
     }
 }
 
@@ -213,68 +241,9 @@ impl Occupancy {
     }
 }
 
-/// The index of a tail for one key.
-#[derive(Debug)]
-pub(crate) struct TailKeys {
-    pub(crate) spec: KeySpec,
-    entries: HashTable<(u64, u64)>,
-}
-
-impl TailKeys {
-    /// Indexes the rows of `chunks`.
-    pub(crate) fn build<'a>(
-        spec: &KeySpec,
-        chunks: impl Iterator<Item = &'a Arc<Chunk>>,
-    ) -> Result<TailKeys, ReadError> {
-        let mut index = TailKeys { spec: spec.clone(), entries: HashTable::new() };
-        for chunk in chunks {
-            let len = chunk.len();
-            if len == 0 {
-                continue;
-            }
-            let keys = spec.tail_keys(chunk, 0, len)?;
-            for (row, hash) in keys.hashes.iter().enumerate() {
-                if chunk.created(row) != Stamp::ABORTED
-                    && let Some(hash) = hash
-                {
-                    index.insert(*hash, chunk.row_id(row));
-                }
-            }
-        }
-        Ok(index)
-    }
-
-    /// Adds a row.
-    pub(crate) fn insert(&mut self, hash: u64, row_id: u64) {
-        self.entries.insert_unique(hash, (hash, row_id), |(hash, _)| *hash);
-    }
-
-    /// Row ids whose key may have this hash.
-    pub(crate) fn find(&self, hash: u64) -> impl Iterator<Item = u64> {
-        self.entries.iter_hash(hash).filter(move |(own, _)| *own == hash).map(|(_, row_id)| *row_id)
-    }
-
-    /// Takes a row out.
-    pub(crate) fn remove(&mut self, hash: u64, row_id: u64) {
-        if let Ok(entry) = self.entries.find_entry(hash, |entry| *entry == (hash, row_id)) {
-            entry.remove();
-        }
-    }
-
-    /// Takes out the rows before `row_id`.
-    pub(crate) fn forget_before(&mut self, row_id: u64) {
-        self.entries.retain(|(_, own)| *own >= row_id);
-    }
-
-    /// All hashes with their row ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.entries.iter().copied()
-    }
-}
-
 /// The first key column's values as something with an order.
 #[derive(Debug)]
-enum Probe {
+pub(crate) enum Probe {
     Integers(Vec<Option<i64>>),
     Texts(StringViewArray),
     Unknown,
@@ -309,14 +278,14 @@ impl Probe {
 
 /// Between which values of the first key column a segment's rows are.
 #[derive(Debug, PartialEq, Eq)]
-enum Bounds {
+pub(crate) enum Bounds {
     Integers(i64, i64),
     Texts(Vec<u8>, Vec<u8>),
     Unknown,
 }
 
 impl Bounds {
-    fn of(segment: &Segment, spec: &KeySpec) -> Result<Bounds, ReadError> {
+    pub(crate) fn of(segment: &Segment, spec: &KeySpec) -> Result<Bounds, ReadError> {
         let Some(column) = segment.column(spec.columns[0].id)? else { return Ok(Bounds::Unknown) };
         let zone = column.zone_maps(Level::Segment).map_err(|error| segment.damaged(&error))?;
         // NULLs are outside the bounds but may be part of a key.
@@ -334,7 +303,7 @@ impl Bounds {
     }
 
     /// Whether a row of `probe` may be in the segment.
-    fn admit(&self, probe: &Probe, row: usize) -> bool {
+    pub(crate) fn admit(&self, probe: &Probe, row: usize) -> bool {
         match (self, probe) {
             (Bounds::Integers(min, max), Probe::Integers(values)) => {
                 values[row].is_none_or(|v| (*min..=*max).contains(&v))
@@ -350,7 +319,7 @@ impl Bounds {
     }
 
     /// Whether two segments may have a key in common.
-    fn overlap(&self, other: &Bounds) -> bool {
+    pub(crate) fn overlap(&self, other: &Bounds) -> bool {
         match (self, other) {
             (Bounds::Integers(min, max), Bounds::Integers(other_min, other_max)) => {
                 min <= other_max && other_min <= max
@@ -358,192 +327,6 @@ impl Bounds {
             (Bounds::Texts(min, max), Bounds::Texts(other_min, other_max)) => min <= other_max && other_min <= max,
             _ => true,
         }
-    }
-}
-
-/// Hashes of a segment's keys in ascending order, with the rows' offsets.
-#[derive(Debug, Default)]
-struct SortedHashes {
-    hashes: Vec<u64>,
-    offsets: Vec<u32>,
-}
-
-impl SortedHashes {
-    fn build(segment: &Segment, spec: &KeySpec) -> Result<SortedHashes, ReadError> {
-        let mut entries: Vec<(u64, u32)> = Vec::with_capacity(segment.rows());
-        for granule in 0..segment.granules() {
-            let keys = spec.keys(&spec.segment_columns(segment, granule)?, segment.granule_rows(granule))?;
-            // A segment has at most 2^20 rows.
-            let first = (granule * GRANULE_ROWS) as u32;
-            entries.extend((first..).zip(&keys.hashes).filter_map(|(offset, hash)| Some(((*hash)?, offset))));
-        }
-        entries.sort_unstable();
-        Ok(SortedHashes {
-            hashes: entries.iter().map(|(hash, _)| *hash).collect(),
-            offsets: entries.iter().map(|(_, offset)| *offset).collect(),
-        })
-    }
-
-    fn find(&self, hash: u64) -> &[u32] {
-        let start = self.hashes.partition_point(|own| *own < hash);
-        let count = self.hashes[start..].iter().take_while(|own| **own == hash).count();
-        &self.offsets[start..start + count]
-    }
-}
-
-/// The index of a segment for one key.
-#[derive(Debug)]
-pub(crate) struct SegmentKeys {
-    spec: KeySpec,
-    bounds: Bounds,
-    hashes: OnceLock<SortedHashes>,
-}
-
-impl SegmentKeys {
-    /// The index of `segment` for `spec`; the expensive part of it is made when it is needed.
-    pub(crate) fn of(segment: &Segment, spec: &KeySpec) -> Result<Arc<SegmentKeys>, ReadError> {
-        let mut all = segment.keys.lock();
-        if let Some(keys) = all.iter().find(|keys| keys.spec.same(spec)) {
-            return Ok(Arc::clone(keys));
-        }
-        let keys =
-            Arc::new(SegmentKeys { spec: spec.clone(), bounds: Bounds::of(segment, spec)?, hashes: OnceLock::new() });
-        all.push(Arc::clone(&keys));
-        Ok(keys)
-    }
-
-    /// Makes the expensive part now.
-    pub(crate) fn warm(&self, segment: &Segment) -> Result<(), ReadError> {
-        self.hashes(segment).map(|_| ())
-    }
-
-    fn hashes(&self, segment: &Segment) -> Result<&SortedHashes, ReadError> {
-        match self.hashes.get() {
-            Some(hashes) => Ok(hashes),
-            None => {
-                let hashes = SortedHashes::build(segment, &self.spec)?;
-                Ok(self.hashes.get_or_init(|| hashes))
-            }
-        }
-    }
-
-    /// Looks for the key of `row` among `keys`: what stands where a row of the segment has it.
-    pub(crate) fn probe(&self, segment: &Segment, keys: &Keys, row: usize, me: TxnId) -> Result<Occupancy, ReadError> {
-        Ok(self.find(segment, keys, row, me)?.map_or(Occupancy::Free, |(_, occupancy)| occupancy))
-    }
-
-    /// Looks for the key of `row` among `keys`: the offset of the row of the segment that has it and is not free, and what stands there.
-    pub(crate) fn find(
-        &self,
-        segment: &Segment,
-        keys: &Keys,
-        row: usize,
-        me: TxnId,
-    ) -> Result<Option<(u32, Occupancy)>, ReadError> {
-        let Some(hash) = keys.hashes[row] else { return Ok(None) };
-        if !self.bounds.admit(&keys.probe, row) {
-            return Ok(None);
-        }
-        for offset in self.hashes(segment)?.find(hash) {
-            let deleted = segment.deletes.read().stamp(*offset);
-            match Occupancy::of(segment.created(), deleted, me) {
-                Occupancy::Free | Occupancy::Dead => {}
-                occupancy => {
-                    if self.spec.segment_key(segment, *offset)? == keys.rows.row(row) {
-                        return Ok(Some((*offset, occupancy)));
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Looks for two rows of one segment with the same key; returns the offset of the second.
-    pub(crate) fn duplicate_within(&self, segment: &Segment) -> Result<Option<u32>, ReadError> {
-        let sorted = self.hashes(segment)?;
-        let mut start = 0;
-        for end in 1..=sorted.hashes.len() {
-            if end < sorted.hashes.len() && sorted.hashes[end] == sorted.hashes[start] {
-                continue;
-            }
-            if end - start > 1 {
-                let mut seen = Vec::with_capacity(end - start);
-                for offset in &sorted.offsets[start..end] {
-                    let key = self.spec.segment_key(segment, *offset)?;
-                    if seen.contains(&key) {
-                        return Ok(Some(*offset));
-                    }
-                    seen.push(key);
-                }
-            }
-            start = end;
-        }
-        Ok(None)
-    }
-
-    /// Looks for rows of `segment`, a new one, whose key `other` holds too. Returns the offset in the new segment and what stands at the other.
-    pub(crate) fn duplicate_between(
-        &self,
-        segment: &Segment,
-        other: &Segment,
-        me: TxnId,
-    ) -> Result<Option<(u32, Occupancy)>, ReadError> {
-        let theirs = SegmentKeys::of(other, &self.spec)?;
-        if !self.bounds.overlap(&theirs.bounds) {
-            return Ok(None);
-        }
-        let (own, theirs) = (self.hashes(segment)?, theirs.hashes(other)?);
-        let (mut i, mut j) = (0, 0);
-        while i < own.hashes.len() && j < theirs.hashes.len() {
-            match own.hashes[i].cmp(&theirs.hashes[j]) {
-                std::cmp::Ordering::Less => i += 1,
-                std::cmp::Ordering::Greater => j += 1,
-                std::cmp::Ordering::Equal => {
-                    for offset in theirs.find(own.hashes[i]) {
-                        let deleted = other.deletes.read().stamp(*offset);
-                        let occupancy = Occupancy::of(other.created(), deleted, me);
-                        if matches!(occupancy, Occupancy::Taken | Occupancy::Unsure(_))
-                            && self.spec.segment_key(segment, own.offsets[i])?
-                                == self.spec.segment_key(other, *offset)?
-                        {
-                            return Ok(Some((own.offsets[i], occupancy)));
-                        }
-                    }
-                    i += 1;
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Looks for the rows of a tail that have a key of this segment.
-    pub(crate) fn duplicate_in_tail(
-        &self,
-        segment: &Segment,
-        tail: &TailKeys,
-        me: TxnId,
-        chunk_of: impl Fn(u64) -> Option<(Arc<Chunk>, usize)>,
-    ) -> Result<Option<(u32, Occupancy)>, ReadError> {
-        let own = self.hashes(segment)?;
-        for (hash, row_id) in tail.iter() {
-            for offset in own.find(hash) {
-                let Some((chunk, index)) = chunk_of(row_id) else { continue };
-                let occupancy = Occupancy::of(chunk.created(index), chunk.deleted(index), me);
-                if matches!(occupancy, Occupancy::Taken | Occupancy::Unsure(_))
-                    && self.spec.segment_key(segment, *offset)?
-                        == self.spec.tail_keys(&chunk, index, index + 1)?.rows.row(0)
-                {
-                    return Ok(Some((*offset, occupancy)));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The key's columns of one row of the segment, for an error.
-    pub(crate) fn values(&self, segment: &Segment, offset: u32) -> Result<Vec<ArrayRef>, ReadError> {
-        let (granule, index) = (offset as usize / GRANULE_ROWS, offset as usize % GRANULE_ROWS);
-        Ok(self.spec.segment_columns(segment, granule)?.iter().map(|column| column.slice(index, 1)).collect())
     }
 }
 
@@ -575,6 +358,8 @@ mod tests {
         }
     }
 
+    const HASHES: [u64; 3] = [5_706_795_948_885_657_404, 12_793_024_361_747_961_406, 13_716_546_393_125_833_043];
+
     #[test]
     fn hashes_of_neighbours_differ() {
         let mut seen = std::collections::HashSet::new();
@@ -582,6 +367,8 @@ mod tests {
             assert!(seen.insert(hash(&i.to_le_bytes())));
         }
         assert_ne!(hash(&[0]), hash(&[0, 0]));
+        // Key files hold hashes: they stay as they are, or HASH_VERSION changes.
+        assert_eq!([hash(b""), hash(b"colonnade"), hash(b"eight by")], HASHES);
     }
 
     #[test]

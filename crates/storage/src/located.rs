@@ -7,7 +7,7 @@ use colonnade_types::ColumnDefinition;
 
 use crate::error::ReadError;
 use crate::fill;
-use crate::segment::{GRANULE_ROWS, Segment};
+use crate::segment::Segment;
 use crate::stamp::Stamp;
 use crate::tail::Chunk;
 
@@ -28,10 +28,7 @@ impl Located<'_> {
                 Some(place) => Some(chunk.column_range(place, *index, index + 1)?),
                 None => None,
             },
-            Located::Segment(segment, offset) => {
-                let (granule, index) = (*offset as usize / GRANULE_ROWS, *offset as usize % GRANULE_ROWS);
-                segment.read(column.id, granule)?.map(|values| values.slice(index, 1))
-            }
+            Located::Segment(segment, offset) => segment.value(column.id, *offset)?,
         };
         stored.map_or_else(|| fill::missing_value(column), Ok)
     }

@@ -6,10 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use colonnade_types::SegmentId;
+
 use crate::database::Inner;
+use crate::disk::{Disk, join};
 use crate::error::MaintenanceError;
 use crate::flush::Extent;
-use crate::segment::{SEGMENT_DIR, segment_path};
+use crate::key_file::key_file_of_name;
+use crate::segment::{SEGMENT_DIR, segment_of_name};
 use crate::table::{DatabaseVersion, TableVersion};
 use crate::tail::{self, CHUNK_ROWS};
 
@@ -99,24 +103,32 @@ impl Inner {
         if self.log.lock().failed.is_some() {
             return Ok(0);
         }
-        let mut removed = 0;
-        let mut trash = self.store.take_trash().into_iter();
-        for id in trash.by_ref() {
-            match self.store.disk.remove(&segment_path(id)) {
-                Ok(()) => removed += 1,
-                Err(error) if error.is_missing() => {}
-                Err(error) => {
-                    self.store.discard(id);
-                    trash.for_each(|id| self.store.discard(id));
-                    return Err(error.into());
-                }
-            }
+        let trash = self.store.take_trash();
+        if trash.is_empty() {
+            return Ok(0);
         }
-        if removed > 0 {
-            self.store.disk.sync_dir(SEGMENT_DIR)?;
+        let removed = remove_files(self.store.disk.as_ref(), &trash);
+        if removed.is_err() {
+            trash.into_iter().for_each(|id| self.store.discard(id));
         }
-        Ok(removed)
+        removed
     }
+}
+
+/// Removes the files of segments and of their keys; those that are gone already are no error.
+fn remove_files(disk: &dyn Disk, segments: &[SegmentId]) -> Result<u64, MaintenanceError> {
+    let mut removed = 0;
+    for name in disk.list(SEGMENT_DIR)? {
+        let of = segment_of_name(&name).or_else(|| key_file_of_name(&name).map(|(segment, _)| segment));
+        if of.is_some_and(|id| segments.contains(&id)) {
+            disk.remove(&join(SEGMENT_DIR, &name))?;
+            removed += 1;
+        }
+    }
+    if removed > 0 {
+        disk.sync_dir(SEGMENT_DIR)?;
+    }
+    Ok(removed)
 }
 
 /// Seals the chunks that no appender sealed: after recovery, and those that were closed early.

@@ -27,6 +27,9 @@ pub struct StorageOptions {
     pub checkpoint_wal_bytes: u64,
     /// Bytes of decoded dictionaries that are kept for later reads. Default 256 MiB; 0 keeps none.
     pub dictionary_cache_bytes: usize,
+    /// Bytes of decoded granules that are kept for later reads of single rows, where an encoding gives no way to one row (compressed
+    /// strings, lists). Default 64 MiB; 0 keeps none.
+    pub granule_cache_bytes: usize,
 }
 
 impl Default for StorageOptions {
@@ -42,6 +45,7 @@ impl Default for StorageOptions {
             encode_threads: 2,
             checkpoint_wal_bytes: 256 << 20,
             dictionary_cache_bytes: 256 << 20,
+            granule_cache_bytes: 64 << 20,
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::database::Recovered;
 use crate::deletes::Deletes;
 use crate::disk::{Disk, join};
 use crate::error::OpenError;
+use crate::key_file::key_file_of_name;
+use crate::key_index::KeySpec;
 use crate::manifest::{CreatedLsn, SegmentEntry};
 use crate::options::StorageOptions;
 use crate::record::{ManifestEdit, Operation, Record};
@@ -107,7 +109,7 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: &StorageOptions) -> Result<R
     let checkpoint = checkpoint::newest(disk.as_ref(), CHECKPOINT_DIR)?.unwrap_or_default();
     // Sequences may have advanced behind the last transaction.
     state.lsn = state.lsn.max(wal.end_lsn());
-    let store = Arc::new(SegmentStore::new(disk, options.dictionary_cache_bytes));
+    let store = Arc::new(SegmentStore::new(disk, options));
     let next_segment = sweep(&store, &state)?;
     let sequences = Sequences::recovered(state.live_sequences());
     let next_oid = state.next_oid.max(state.catalog.oid_max().0.saturating_add(1));
@@ -154,22 +156,25 @@ pub(crate) fn is_sequence(catalog: &Catalog, oid: Oid) -> bool {
     matches!(catalog.relation(oid), Some(Relation::Sequence(_)))
 }
 
-/// Checks that every live segment's file is there, and removes the files of no live segment. Returns the next segment's id.
+/// Checks that every live segment's file is there, and removes the files of no live segment, and key files of no key. Returns the next segment's id.
 fn sweep(store: &SegmentStore, state: &State) -> Result<u64, OpenError> {
     let mut next = state.next_segment;
     let live: HashSet<SegmentId> =
         state.tables.values().flat_map(|table| table.segments.iter().map(|segment| segment.entry.id)).collect();
+    let keys = live_keys(state);
     let mut found = HashSet::new();
     let mut removed = false;
     for name in store.disk.list(SEGMENT_DIR)? {
         let id = segment_of_name(&name);
-        next = next.max(id.map_or(0, |id| id.0 + 1));
+        let key = key_file_of_name(&name);
+        next = next.max(id.or(key.map(|(segment, _)| segment)).map_or(0, |id| id.0.saturating_add(1)));
         match id {
             Some(id) if live.contains(&id) => {
                 found.insert(id);
             }
-            None => tracing::warn!(file = name, "leaving alone a file that is no segment"),
-            Some(_) => {
+            None if key.is_some_and(|key| keys.contains(&key)) => {}
+            None if key.is_none() => tracing::warn!(file = name, "leaving alone a file that is no segment"),
+            _ => {
                 tracing::info!(file = name, "removing a file that no table needs");
                 store.disk.remove(&join(SEGMENT_DIR, &name))?;
                 removed = true;
@@ -194,6 +199,20 @@ fn sweep(store: &SegmentStore, state: &State) -> Result<u64, OpenError> {
         }
     }
     Ok(next)
+}
+
+/// The key files that may be of use: for every live segment, those of its table's keys. Whether they are there shows when they are needed.
+fn live_keys(state: &State) -> HashSet<(SegmentId, u64)> {
+    let mut live = HashSet::new();
+    for relation in state.catalog.relations() {
+        let Relation::Table(table) = relation else { continue };
+        let Some(rows) = state.tables.get(&table.storage) else { continue };
+        for spec in table.keys.iter().filter_map(|key| KeySpec::new(table, key).ok()) {
+            let fingerprint = spec.fingerprint();
+            live.extend(rows.segments.iter().map(|segment| (segment.entry.id, fingerprint)));
+        }
+    }
+    live
 }
 
 impl From<CheckpointError> for OpenError {

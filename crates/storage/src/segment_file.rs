@@ -21,6 +21,8 @@ pub(crate) enum SegmentFileError {
     Disk(#[from] DiskError),
     #[error("{0}")]
     Rows(String),
+    #[error(transparent)]
+    Read(ReadError),
 }
 
 impl From<SegmentFileError> for WriteError {
@@ -28,6 +30,7 @@ impl From<SegmentFileError> for WriteError {
         match error {
             SegmentFileError::Disk(error) => error.into(),
             SegmentFileError::Rows(text) => WriteError::Mismatch(text),
+            SegmentFileError::Read(error) => error.into(),
         }
     }
 }
@@ -37,6 +40,7 @@ impl From<SegmentFileError> for MaintenanceError {
         match error {
             SegmentFileError::Disk(error) => error.into(),
             SegmentFileError::Rows(text) => MaintenanceError::Read(ReadError::Mismatch(text)),
+            SegmentFileError::Read(error) => error.into(),
         }
     }
 }

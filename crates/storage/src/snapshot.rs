@@ -90,6 +90,14 @@ impl Snapshot {
         &self.body.view
     }
 
+    /// What writers of a body of rows share; `None` if the snapshot does not see the rows at all.
+    pub(crate) fn data(&self, storage: StorageId) -> Option<Arc<TableData>> {
+        match self.body.base.version.tables.get(&storage) {
+            Some(version) => Some(Arc::clone(&version.data)),
+            None => self.body.own.get(&storage).map(|own| Arc::clone(&own.data)),
+        }
+    }
+
     /// The segments and the first chunk of a body of rows; always the same for the same snapshot, so that positions are addresses.
     pub(crate) fn places(&self, storage: StorageId) -> (Vec<Arc<Segment>>, Option<Arc<Chunk>>) {
         let committed = self.body.base.version.tables.get(&storage);

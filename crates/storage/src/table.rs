@@ -20,13 +20,18 @@ use colonnade_types::{Lsn, StorageId, TableDefinition, TxnId};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::Catalog;
-use crate::error::WriteError;
-use crate::key_index::{self, KeySpec, Occupancy, SegmentKeys, TailKeys};
+use crate::error::{ReadError, WriteError};
+use crate::key_index::{self, KeySpec, Occupancy};
+use crate::load_check::LoadCheck;
+use crate::located::Located;
+use crate::point::TableAccess;
 use crate::row_codec::{RowError, RowLayout, Rows};
 use crate::row_locks::RowLocks;
 use crate::segment::Segment;
-use crate::stamp::Stamp;
+use crate::segment_keys::{self, SegmentKeys};
+use crate::stamp::{Stamp, StampState, View};
 use crate::tail::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
+use crate::tail_keys::TailKeys;
 
 /// The committed state of everything at one LSN.
 #[derive(Debug)]
@@ -69,6 +74,23 @@ pub(crate) struct Latched {
     next_row_id: u64,
 }
 
+/// Where a row version is, for as long as it is held: a flush may give the row another place, which the chunk knows then.
+#[derive(Clone, Debug)]
+pub(crate) enum RowPlace {
+    Tail(Arc<Chunk>, usize),
+    Segment(Arc<Segment>, u32),
+}
+
+impl RowPlace {
+    /// The place, borrowed.
+    pub(crate) fn located(&self) -> Located<'_> {
+        match self {
+            RowPlace::Tail(chunk, index) => Located::Tail(chunk, *index),
+            RowPlace::Segment(segment, offset) => Located::Segment(segment, *offset),
+        }
+    }
+}
+
 /// Rows of a chunk, consecutive.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
@@ -77,13 +99,27 @@ pub(crate) struct Span {
     pub(crate) to: usize,
 }
 
+/// Why new rows are not appended, or not yet.
+enum CheckError {
+    /// Key files have to be loaded first, which is not done under the latch.
+    Unready,
+    Refused(WriteError),
+}
+
+impl<E: Into<WriteError>> From<E> for CheckError {
+    fn from(error: E) -> CheckError {
+        CheckError::Refused(error.into())
+    }
+}
+
 /// Rows about to be appended.
 pub(crate) struct NewRows<'a> {
-    pub(crate) table: &'a TableDefinition,
+    pub(crate) access: &'a TableAccess,
     /// Columns in definition order.
     pub(crate) columns: &'a [ArrayRef],
-    pub(crate) layout: &'a Arc<RowLayout>,
     pub(crate) rows: &'a Rows,
+    /// Keys, by place in the definition, that need no check: the row that had the key is deleted by this command.
+    pub(crate) kept_keys: &'a [bool],
 }
 
 impl TableData {
@@ -148,17 +184,6 @@ impl TableData {
         self.last_write_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// The layout in which rows of `table` are to be encoded.
-    pub(crate) fn layout(&self, table: &TableDefinition) -> Result<Arc<RowLayout>, RowError> {
-        let latched = self.latch.lock();
-        let last = &latched.last().layout;
-        if last.fits(table) {
-            return Ok(Arc::clone(last));
-        }
-        drop(latched);
-        RowLayout::of_table(table).map(Arc::new)
-    }
-
     /// Checks keys and appends; returns the first row id and where the rows are. Nothing has changed after an error.
     pub(crate) fn append(
         &self,
@@ -167,26 +192,39 @@ impl TableData {
         me: TxnId,
         oldest: Lsn,
     ) -> Result<(u64, Vec<Span>), WriteError> {
-        let specs: Vec<KeySpec> =
-            new.table.keys.iter().map(|key| KeySpec::new(new.table, key)).collect::<Result<_, _>>()?;
+        let TableAccess { table, specs, layout, .. } = new.access;
         let mut keys = Vec::with_capacity(specs.len());
-        for spec in &specs {
+        for spec in specs {
             let columns: Option<Vec<_>> =
-                spec.ids().map(|id| new.table.column_index(id).map(|index| Arc::clone(&new.columns[index]))).collect();
+                spec.ids().map(|id| table.column_index(id).map(|index| Arc::clone(&new.columns[index]))).collect();
             let columns = columns.ok_or_else(|| WriteError::Mismatch("key column".to_owned()))?;
             keys.push((spec.keys(&columns, new.rows.len())?, columns));
         }
-        let mut latched = self.latch.lock();
-        let indexes = latched.prepare_keys(&specs)?;
-        for (position, (key, columns)) in keys.iter().enumerate() {
-            let violated = |row| key_index::duplicate(new.table, &new.table.keys[position], columns, row);
-            latched.check(indexes[position], key, me, oldest, violated)?;
-        }
+        let (mut latched, indexes) = loop {
+            let mut latched = self.latch.lock();
+            let indexes = latched.prepare_keys(specs)?;
+            let unkept = keys.iter().enumerate().filter(|(key, _)| !new.kept_keys.get(*key).is_some_and(|kept| *kept));
+            let result = unkept.clone().try_for_each(|(position, (key, columns))| {
+                let violated = |row| key_index::duplicate(table, &table.keys[position], columns, row);
+                latched.check(indexes[position], key, me, violated)
+            });
+            match result {
+                Ok(()) => break (latched, indexes),
+                Err(CheckError::Refused(error)) => return Err(error),
+                Err(CheckError::Unready) => {}
+            }
+            // Key files are read, and if need be made, while others go on.
+            let segments = latched.segments.clone();
+            drop(latched);
+            for (position, (key, _)) in unkept {
+                segment_keys::load_admitting(&segments, &specs[position], key)?;
+            }
+        };
         let first_row_id = latched.next_row_id;
         let mut spans = Vec::new();
         let mut done = 0;
         while done < new.rows.len() {
-            let chunk = latched.room_for(new.layout);
+            let chunk = latched.room_for(layout);
             let count = chunk.room().min(new.rows.len() - done);
             let too_large = |error: RowError| WriteError::TooLarge(error.to_string());
             let appended = chunk.append(new.rows, done, done + count, created);
@@ -200,10 +238,18 @@ impl TableData {
             latched.next_row_id += count as u64;
             done += count;
         }
+        let Latched { chunks, keys: tails, .. } = &mut *latched;
+        let is_dead = |row_id: u64| match find(chunks, row_id) {
+            None => true,
+            Some((chunk, index)) => {
+                let (created, deleted) = (chunk.created(index), chunk.deleted(index));
+                created == Stamp::ABORTED || matches!(deleted.state(), StampState::Committed(lsn) if lsn <= oldest)
+            }
+        };
         for (position, (key, _)) in keys.iter().enumerate() {
             for (row, hash) in key.hashes.iter().enumerate() {
                 if let Some(hash) = hash {
-                    latched.keys[indexes[position]].insert(*hash, first_row_id + row as u64);
+                    tails[indexes[position]].insert(*hash, first_row_id + row as u64, is_dead);
                 }
             }
         }
@@ -211,6 +257,38 @@ impl TableData {
         self.tail_rows.fetch_add(new.rows.len() as u64, Ordering::Relaxed);
         self.tail_bytes.fetch_add(new.rows.bytes.len() as u64, Ordering::Relaxed);
         Ok((first_row_id, spans))
+    }
+
+    /// Finds the row version with a key that `view` sees; `keys` holds that one key.
+    ///
+    /// The state under the latch serves every snapshot: what has left the tail is in a segment with the LSN that created it, and what has left both is seen by nobody.
+    pub(crate) fn find(
+        &self,
+        access: &TableAccess,
+        key: usize,
+        keys: &key_index::Keys,
+        view: &View,
+    ) -> Result<Option<RowPlace>, ReadError> {
+        let Some(hash) = keys.hashes[0] else { return Ok(None) };
+        let spec = &access.specs[key];
+        let mut latched = self.latch.lock();
+        let index = latched.prepare_keys(&access.specs)?[key];
+        for row_id in latched.keys[index].find(hash) {
+            let Some((chunk, at)) = latched.find(row_id) else { continue };
+            if chunk.shows(at, view) && spec.tail_keys(chunk, at, at + 1)?.rows.row(0) == keys.rows.row(0) {
+                return Ok(Some(RowPlace::Tail(Arc::clone(chunk), at)));
+            }
+        }
+        // Looking into files needs no latch: a segment that leaves meanwhile stays readable, and its rows are the same.
+        let segments: Vec<Arc<Segment>> =
+            latched.segments.iter().filter(|segment| segment.created() != Stamp::ABORTED).map(Arc::clone).collect();
+        drop(latched);
+        for segment in segments {
+            if let Some(offset) = SegmentKeys::of(&segment, spec)?.find_visible(&segment, keys, view)? {
+                return Ok(Some(RowPlace::Segment(segment, offset)));
+            }
+        }
+        Ok(None)
     }
 
     /// Notes that rows have left the tail.
@@ -226,20 +304,24 @@ impl TableData {
         segments: &[Arc<Segment>],
         me: TxnId,
     ) -> Result<(), WriteError> {
-        let specs: Vec<KeySpec> = table.keys.iter().map(|key| KeySpec::new(table, key)).collect::<Result<_, _>>()?;
-        // The long part, sorting, before the latch.
-        for spec in &specs {
-            for segment in segments {
-                SegmentKeys::of(segment, spec)?.warm(segment)?;
+        let check = LoadCheck::new(table, segments, me)?;
+        check.against_itself()?;
+        // The long part before the latch: a row that is no obstacle to this transaction does not become one.
+        let mut compared: Vec<Arc<Segment>> = Vec::new();
+        let mut latched = loop {
+            let latched = self.latch.lock();
+            let is_new = |own: &&Arc<Segment>| !compared.iter().any(|other| Arc::ptr_eq(own, other));
+            let others: Vec<Arc<Segment>> = latched.segments.iter().filter(is_new).map(Arc::clone).collect();
+            if others.is_empty() {
+                break latched;
             }
-        }
-        let mut latched = self.latch.lock();
-        let indexes = latched.prepare_keys(&specs)?;
-        for (index, key) in indexes.iter().zip(&table.keys) {
-            for (position, segment) in segments.iter().enumerate() {
-                latched.check_segment(*index, segment, &segments[..position], table, key, me)?;
-            }
-        }
+            drop(latched);
+            check.against(&others)?;
+            compared.extend(others);
+        };
+        let indexes = latched.prepare_keys(check.specs())?;
+        let place = |row_id| latched.find(row_id).map(|(chunk, index)| (Arc::clone(chunk), index));
+        check.against_tail(|key| &latched.keys[indexes[key]], place)?;
         latched.segments.extend(segments.iter().map(Arc::clone));
         Ok(())
     }
@@ -279,14 +361,14 @@ impl Latched {
 
     /// The row with this id, in the tail.
     pub(crate) fn find(&self, row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
-        let position = self.chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
-        // Empty chunks share their first row id with the chunk after them.
-        let chunk = self.chunks[..position].iter().rev().find(|chunk| chunk.len() > 0)?;
-        chunk.index_of(row_id).map(|index| (chunk, index))
+        find(&self.chunks, row_id)
     }
 
     /// Sees to it that there is an up-to-date index for each of `specs`, and no other; returns their positions.
-    pub(crate) fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, WriteError> {
+    pub(crate) fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, ReadError> {
+        if self.keys.len() == specs.len() && self.keys.iter().zip(specs).all(|(keys, spec)| keys.spec.same(spec)) {
+            return Ok((0..specs.len()).collect());
+        }
         // Rows appended under a definition without some key would be missing in that key's index.
         self.keys.retain(|keys| specs.iter().any(|spec| spec.same(&keys.spec)));
         let mut positions = Vec::with_capacity(specs.len());
@@ -309,15 +391,13 @@ impl Latched {
 
     /// Checks that no row in the table, nor two of the new ones, have the same key.
     fn check(
-        &mut self,
+        &self,
         index: usize,
         keys: &key_index::Keys,
         me: TxnId,
-        oldest: Lsn,
         violated: impl Fn(usize) -> WriteError,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), CheckError> {
         let mut new: HashMap<u64, Vec<usize>> = HashMap::new();
-        let mut dead = Vec::new();
         let mut segments = Vec::with_capacity(self.segments.len());
         for segment in &self.segments {
             if segment.created() != Stamp::ABORTED {
@@ -329,70 +409,39 @@ impl Latched {
             if keys.hashes.len() > 1 {
                 let same = new.entry(hash).or_default();
                 if same.iter().any(|other| keys.rows.row(*other) == keys.rows.row(row)) {
-                    return Err(violated(row));
+                    return Err(violated(row).into());
                 }
                 same.push(row);
             }
-            for row_id in self.keys[index].find(hash) {
-                let Some((chunk, at)) = self.find(row_id) else {
-                    dead.push((hash, row_id));
-                    continue;
-                };
-                let (created, deleted) = (chunk.created(at), chunk.deleted(at));
-                let occupancy = Occupancy::of(created, deleted, me);
-                if occupancy == Occupancy::Dead && (created == Stamp::ABORTED || deleted.0 <= oldest.0) {
-                    dead.push((hash, row_id));
-                }
-                let met = matches!(occupancy, Occupancy::Taken | Occupancy::Unsure(_))
-                    && self.keys[index].spec.tail_keys(chunk, at, at + 1)?.rows.row(0) == keys.rows.row(row);
-                match occupancy {
-                    Occupancy::Taken if met => return Err(violated(row)),
-                    Occupancy::Unsure(other) if met => return Err(WriteError::Blocked(other)),
-                    _ => {}
-                }
+            match self.tail_occupancy(index, hash, keys.rows.row(row), me)? {
+                Some(Occupancy::Taken) => return Err(violated(row).into()),
+                Some(Occupancy::Unsure(other)) => return Err(WriteError::Blocked(other).into()),
+                Some(Occupancy::Free | Occupancy::Dead) | None => {}
             }
             for (segment, index) in &segments {
                 match index.probe(segment, keys, row, me)? {
-                    Occupancy::Taken => return Err(violated(row)),
-                    Occupancy::Unsure(other) => return Err(WriteError::Blocked(other)),
-                    Occupancy::Free | Occupancy::Dead => {}
+                    None => return Err(CheckError::Unready),
+                    Some(Occupancy::Taken) => return Err(violated(row).into()),
+                    Some(Occupancy::Unsure(other)) => return Err(WriteError::Blocked(other).into()),
+                    Some(Occupancy::Free | Occupancy::Dead) => {}
                 }
             }
-        }
-        for (hash, row_id) in dead {
-            self.keys[index].remove(hash, row_id);
         }
         Ok(())
     }
 
-    /// Checks that no row of a load's segment has the key of another row.
-    fn check_segment(
-        &self,
-        index: usize,
-        segment: &Arc<Segment>,
-        before: &[Arc<Segment>],
-        table: &TableDefinition,
-        key: &colonnade_types::KeyConstraint,
-        me: TxnId,
-    ) -> Result<(), WriteError> {
-        let keys = SegmentKeys::of(segment, &self.keys[index].spec)?;
-        let violated = |offset: u32| match keys.values(segment, offset) {
-            Ok(values) => key_index::duplicate(table, key, &values, 0),
-            Err(error) => error.into(),
-        };
-        if let Some(offset) = keys.duplicate_within(segment)? {
-            return Err(violated(offset));
+    /// What the newest row version of the tail with this key says, aborted ones aside; `None` if the tail has none. Older ones were gone
+    /// before it came.
+    fn tail_occupancy(&self, index: usize, hash: u64, key: &[u8], me: TxnId) -> Result<Option<Occupancy>, ReadError> {
+        let keys = &self.keys[index];
+        for row_id in keys.find(hash) {
+            let Some((chunk, at)) = self.find(row_id) else { continue };
+            let created = chunk.created(at);
+            if created != Stamp::ABORTED && keys.spec.tail_keys(chunk, at, at + 1)?.rows.row(0) == key {
+                return Ok(Some(Occupancy::of(created, chunk.deleted(at), me)));
+            }
         }
-        let met = |found: Option<(u32, Occupancy)>| match found {
-            Some((_, Occupancy::Unsure(other))) => Err(WriteError::Blocked(other)),
-            Some((offset, _)) => Err(violated(offset)),
-            None => Ok(()),
-        };
-        for other in self.segments.iter().chain(before).filter(|other| other.created() != Stamp::ABORTED) {
-            met(keys.duplicate_between(segment, other, me)?)?;
-        }
-        let place = |row_id| self.find(row_id).map(|(chunk, index)| (Arc::clone(chunk), index));
-        met(keys.duplicate_in_tail(segment, &self.keys[index], me, place)?)
+        Ok(None)
     }
 
     /// Takes the first `count` chunks out of the tail, as a flush has moved their rows.
@@ -406,6 +455,14 @@ impl Latched {
     pub(crate) fn next_row_id(&self) -> u64 {
         self.next_row_id
     }
+}
+
+/// The row with this id among the chunks of a tail.
+fn find(chunks: &[Arc<Chunk>], row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
+    let position = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
+    // Empty chunks share their first row id with the chunk after them.
+    let chunk = chunks[..position].iter().rev().find(|chunk| chunk.len() > 0)?;
+    chunk.index_of(row_id).map(|index| (chunk, index))
 }
 
 impl Span {

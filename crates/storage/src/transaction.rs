@@ -20,10 +20,12 @@ use crate::error::{CommitError, WriteError};
 use crate::key_index::{self, KeySpec};
 use crate::located::Located;
 use crate::locks::{LockMode, LockTarget};
+use crate::point::{Found, TableAccess};
 use crate::row_codec::{self, RowError};
 use crate::row_locks::{Claim, Claimed, LockedBy, LockedRows, RowLockMode};
 use crate::scan::Visibility;
 use crate::segment::Segment;
+use crate::segment_keys;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
 use crate::stamp::{COMMAND_MAX, Stamp, View};
 use crate::table::{NewRows, TableData};
@@ -53,6 +55,8 @@ pub struct Transaction {
     /// The version that all snapshots read, under REPEATABLE READ.
     fixed: Option<Arc<LiveVersion>>,
     writes: Vec<Write>,
+    /// How many of them edit the catalog.
+    catalog_edits: usize,
     own: Arc<OwnTables>,
     /// In the order in which they were taken.
     locks: Vec<(LockTarget, LockMode)>,
@@ -89,6 +93,7 @@ impl Transaction {
             command_used: false,
             fixed: None,
             writes: Vec::new(),
+            catalog_edits: 0,
             own: Arc::default(),
             locks: Vec::new(),
             wished: HashSet::new(),
@@ -119,7 +124,7 @@ impl Transaction {
     }
 
     fn own_catalog(&self, base: &Arc<Catalog>) -> Arc<Catalog> {
-        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        let edits = self.catalog_edits;
         if edits == 0 {
             return Arc::clone(base);
         }
@@ -208,12 +213,13 @@ impl Transaction {
             Some(fixed) => Arc::clone(&fixed.version.catalog),
             None => Arc::clone(&self.inner.version.load().catalog),
         };
-        let edits = self.writes.iter().filter(|write| matches!(write, Write::Catalog(_))).count();
+        let edits = self.catalog_edits;
         *self.catalog.lock() = Some(OwnCatalog { base, edits, catalog: Arc::new(catalog) });
         Ok(())
     }
 
     pub(crate) fn write(&mut self, write: Write) {
+        self.catalog_edits += usize::from(matches!(write, Write::Catalog(_)));
         self.writes.push(write);
         self.command_used = true;
     }
@@ -265,19 +271,36 @@ impl Transaction {
     /// # Errors
     /// [`WriteError`]; nothing was appended.
     pub fn append(&mut self, table: &TableDefinition, rows: &RecordBatch) -> Result<(), WriteError> {
-        if rows.num_rows() == 0 {
+        let access = TableAccess::new(Arc::new(table.clone()))?;
+        self.append_rows(&access, rows.columns(), rows.num_rows(), &[])
+    }
+
+    /// Appends `rows` rows, given as `columns` in definition order, and checks keys: as [`append`](Transaction::append), with what a statement has prepared.
+    ///
+    /// `kept_keys` has an entry for each of the table's keys, or is empty: `true` says that each new row replaces one with the same key that this transaction
+    /// has just deleted, so that there is nothing to check.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was appended.
+    pub fn append_rows(
+        &mut self,
+        access: &TableAccess,
+        columns: &[ArrayRef],
+        rows: usize,
+        kept_keys: &[bool],
+    ) -> Result<(), WriteError> {
+        if rows == 0 {
             return Ok(());
         }
-        if rows.num_columns() != table.columns.len() {
-            let (found, expected) = (rows.num_columns(), table.columns.len());
+        if columns.len() != access.table.columns.len() {
+            let (found, expected) = (columns.len(), access.table.columns.len());
             return Err(WriteError::Mismatch(format!("{found} columns, expected {expected}")));
         }
-        let data = self.table(table)?;
+        let data = self.table(&access.table)?;
         self.inner.push_back(&data);
         let stamp = self.stamp()?;
-        let layout = data.layout(table).map_err(refused)?;
-        let encoded = row_codec::encode(&layout, rows.columns(), rows.num_rows()).map_err(refused)?;
-        let new = NewRows { table, columns: rows.columns(), layout: &layout, rows: &encoded };
+        let encoded = row_codec::encode(&access.layout, columns, rows).map_err(refused)?;
+        let new = NewRows { access, columns, rows: &encoded, kept_keys };
         let (first_row_id, spans) = data.append(&new, stamp, self.id, self.inner.oldest_snapshot())?;
         data.touch(self.inner.now_ms());
         let closed: Vec<Arc<Chunk>> =
@@ -287,6 +310,27 @@ impl Transaction {
             // Off the latch. If it fails the rows stay as they are, and reading them will say why.
             let _ = chunk.seal();
         }
+        Ok(())
+    }
+
+    /// Deletes a row that a snapshot of this transaction has found; with `keeps_keys` as [`delete_keeping_keys`](Self::delete_keeping_keys) does.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
+    pub fn delete_found(&mut self, access: &TableAccess, found: &Found, keeps_keys: bool) -> Result<(), WriteError> {
+        let stamp = if keeps_keys { self.stamp()?.keeping_key() } else { self.stamp()? };
+        let data = self.table(&access.table)?;
+        if !Arc::ptr_eq(&data, &found.data) {
+            return Err(WriteError::Conflict);
+        }
+        let claim = Claim::delete(self.id, stamp, &access.table, &data);
+        let mut claimed = Claimed::default();
+        {
+            // After an error nothing is claimed: it is one row.
+            let _moves = data.moves.read();
+            claim.row(found.place.located(), &mut claimed)?;
+        }
+        self.note_deletes(&data, claimed);
         Ok(())
     }
 
@@ -360,10 +404,14 @@ impl Transaction {
         let data = self.table(table)?;
         let claim = Claim::delete(self.id, stamp, table, &data);
         let (claimed, _) = claim_rows(&claim, &data, snapshot, rows)?;
-        for (marks, before) in claimed.into_deletes() {
-            self.write(Write::Delete { data: Arc::clone(&data), marks, before });
-        }
+        self.note_deletes(&data, claimed);
         Ok(())
+    }
+
+    pub(crate) fn note_deletes(&mut self, data: &Arc<TableData>, claimed: Claimed) {
+        for (marks, before) in claimed.into_deletes() {
+            self.write(Write::Delete { data: Arc::clone(data), marks, before });
+        }
     }
 
     /// Locks the rows at `rows`, which `snapshot` of this transaction gave, until the transaction ends or is rolled back to a savepoint from before. Rows that it
@@ -395,14 +443,15 @@ impl Transaction {
         self.writes.extend(locks.into_iter().map(Write::Lock));
     }
 
-    /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist. The caller
-    /// holds the table's exclusive lock.
+    /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist, and writes the key files of the
+    /// segments. The caller holds the table's exclusive lock.
     ///
     /// # Errors
     /// [`WriteError::DuplicateKey`] with the first key found twice.
     pub fn validate_key(&mut self, table: &TableDefinition, key: &KeyConstraint) -> Result<(), WriteError> {
         let spec = KeySpec::new(table, key)?;
-        let scan = self.snapshot().scan(table, &key.columns)?;
+        let snapshot = self.snapshot();
+        let scan = snapshot.scan(table, &key.columns)?;
         let columns = |unit: usize, granule: usize| -> Result<Vec<ArrayRef>, WriteError> {
             (0..key.columns.len()).map(|column| scan.column(unit, granule, column).map_err(WriteError::from)).collect()
         };
@@ -440,6 +489,8 @@ impl Transaction {
                 }
             }
         }
+        let (segments, _) = snapshot.places(table.storage);
+        segment_keys::write_key(&spec, &segments)?;
         Ok(())
     }
 
@@ -472,6 +523,7 @@ impl Transaction {
             if let Some(write) = self.writes.pop() {
                 write.undo();
                 if let Write::Catalog(_) = write {
+                    self.catalog_edits -= 1;
                     *self.catalog.lock() = None;
                 }
                 if let Write::Bulk { data, segments } = &write

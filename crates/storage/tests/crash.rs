@@ -95,6 +95,15 @@ const SCRIPT: &[Step] = &[
             txn.update("t", &some, 52)
         })
     }),
+    ("a key is added to rows in segments and tail", |world| {
+        let ids = world.ids(9);
+        world.transact(true, |txn| txn.add_key("t"))?;
+        world.transact(true, |txn| {
+            txn.insert("t", &ids, 55)?;
+            let some = txn.pick("t", 2, 9);
+            txn.update("t", &some, 56)
+        })
+    }),
     ("checkpoint with rows of two layouts", World::checkpoint),
     ("rows from the sequence, made, loaded, changed and dropped in one transaction", |world| {
         let ids = world.ids(90);
@@ -204,6 +213,7 @@ fn goes_on(disk: &SimDisk, world: World, context: &str) {
     let image = disk.surviving(Survival::Nothing, 0);
     let again = opened(&image, model.clone(), context);
     again.check(&model, &format!("{context}, after another restart"));
+    again.check_keys(false, &format!("{context}, after another restart"));
 }
 
 fn calls_of_a_whole_run() -> u64 {
@@ -251,6 +261,7 @@ fn a_crash_at_every_call_leaves_a_prefix_with_every_acknowledged_commit() {
             }
             let mut world = opened(&image, Model::default(), &context);
             world.states = vec![state_of(&world, &states, acknowledged, &context)];
+            world.check_keys(false, &context);
             goes_on(&image, world, &context);
             images += 1;
         }
@@ -304,7 +315,7 @@ fn a_log_without_its_checkpoint_is_an_error() {
 fn damage_to_any_file_is_detected_or_harmless() {
     let disk = SimDisk::new();
     let mut world = World::open(&disk).unwrap();
-    for (name, step) in &SCRIPT[..12] {
+    for (name, step) in &SCRIPT[..13] {
         step(&mut world).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let model = world.model().clone();
@@ -333,6 +344,8 @@ fn damage_to_any_file_is_detected_or_harmless() {
                 Ok(world) => match history::try_contents(&world.db.snapshot()) {
                     Ok(found) => {
                         assert!(found == model.tables, "{context}: {}", digest(&found));
+                        // A damaged key file is made anew.
+                        world.check_keys(false, &context);
                         harmless += 1;
                     }
                     Err(error) => {

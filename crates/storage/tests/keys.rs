@@ -144,3 +144,105 @@ fn a_key_can_be_added_to_rows_that_have_it() {
     duplicate(txn.append(&keyed, &batch([(20_000, 7)])));
     txn.append(&keyed, &batch([(20_001, 7)])).unwrap();
 }
+
+#[test]
+fn key_files_come_and_go_with_their_segments_and_keys() {
+    let fixture = Fixture::new();
+    let table = fixture.create("t", true);
+    fixture.insert(&table, (0..1_000).map(|id| (id, id)));
+    fixture.flush(&table);
+    let mut txn = fixture.begin();
+    let mut load = txn.bulk(&table).unwrap();
+    load.write(&batch((1_000..2_000).map(|id| (id, id)))).unwrap();
+    load.finish(&mut txn).unwrap();
+    commit(txn);
+    assert_eq!((fixture.segment_files(), fixture.key_files().len()), (2, 2));
+    // A load that is refused takes its files along.
+    let mut txn = fixture.begin();
+    let mut load = txn.bulk(&table).unwrap();
+    load.write(&batch([(5_000, 0), (1_500, 0)])).unwrap();
+    duplicate(load.finish(&mut txn).map(|_| ()));
+    drop(txn);
+    maintain(&fixture);
+    assert_eq!((fixture.segment_files(), fixture.key_files().len()), (2, 2));
+    // A key that never comes to be leaves files until the next start.
+    let mut txn = fixture.begin();
+    txn.validate_key(&table, &key(&fixture.db, "by_value", &[2], false)).unwrap();
+    txn.rollback();
+    assert_eq!(fixture.key_files().len(), 4);
+    let stray = fixture.key_files()[0].with_file_name("00000000000000ff.0000000000000001.key");
+    std::fs::write(&stray, b"nobody's").unwrap();
+    let fixture = fixture.restart();
+    assert_eq!(fixture.key_files().len(), 2);
+    // Nothing is made at a start, all when it is needed; a key that no row can have needs nothing.
+    fixture.key_files().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let fixture = fixture.crash();
+    let mut txn = fixture.begin();
+    txn.append(&table, &batch([(9_999, 0)])).unwrap();
+    assert_eq!(fixture.key_files().len(), 0);
+    duplicate(txn.append(&table, &batch([(1_234, 0)])));
+    assert_eq!(fixture.key_files().len(), 1);
+    duplicate(txn.append(&table, &batch([(9_998, 0), (7, 0)])));
+    assert_eq!(fixture.key_files().len(), 2);
+    drop(txn);
+    let mut txn = fixture.begin();
+    let keyless = TableDefinition { keys: Vec::new(), ..(*table).clone() };
+    txn.edit_catalog(CatalogEdit::PutRelation(Relation::Table(Arc::new(keyless)))).unwrap();
+    commit(txn);
+    let fixture = fixture.restart();
+    assert_eq!((fixture.segment_files(), fixture.key_files().len()), (2, 0));
+    let mut txn = fixture.begin();
+    txn.edit_catalog(CatalogEdit::PutRelation(Relation::Table(Arc::clone(&table)))).unwrap();
+    txn.validate_key(&table, &table.keys[0]).unwrap();
+    commit(txn);
+    assert_eq!(fixture.key_files().len(), 2);
+    let mut txn = fixture.begin();
+    txn.edit_catalog(CatalogEdit::DropRelation(table.oid)).unwrap();
+    commit(txn);
+    maintain(&fixture);
+    assert_eq!((fixture.segment_files(), fixture.key_files().len()), (0, 0));
+}
+
+fn maintain(fixture: &Fixture) {
+    for _ in 0..20 {
+        if !fixture.db.maintain().unwrap().more {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_load_meets_what_came_while_it_was_compared() {
+    let fixture = Fixture::new();
+    let table = fixture.create("t", true);
+    // Loads with many segments and inserts of the same keys, at once: every key comes to be once.
+    std::thread::scope(|scope| {
+        for worker in 0..2_i64 {
+            let (fixture, table) = (&fixture, &table);
+            scope.spawn(move || {
+                for round in 0..15 {
+                    let ids = (0..200).map(|id| (round * 100 + id, worker));
+                    let mut txn = fixture.begin();
+                    let mut load = txn.bulk(table).unwrap();
+                    load.write(&batch(ids)).unwrap();
+                    if load.finish(&mut txn).is_ok() {
+                        commit(txn);
+                    }
+                    let mut txn = fixture.begin();
+                    if txn.append(table, &batch([(round * 100 + 150 + worker, worker)])).is_ok() {
+                        commit(txn);
+                    }
+                    fixture.db.flush_table(table.storage).unwrap();
+                }
+            });
+        }
+    });
+    let mut txn = fixture.begin();
+    let rows = fixture.rows(&table);
+    assert!(rows.len() >= 200);
+    let primary = key(&fixture.db, "again", &[1], false);
+    txn.validate_key(&table, &primary).unwrap();
+    for id in rows.keys() {
+        duplicate(txn.append(&table, &batch([(*id, 0)])));
+    }
+}

@@ -90,6 +90,7 @@ impl History {
             }
             93..96 => self.reopen(false),
             96..98 => self.reopen(true),
+            98 if self.open.is_none() => self.world.transact(true, |txn| txn.add_key(table)),
             _ => self.crash(),
         }
     }
@@ -239,6 +240,9 @@ impl History {
         if !states.iter().any(|state| state.tables == seen) {
             let expected = digest(&self.world.model().tables);
             return Err(format!("found {}, expected {expected}", digest(&seen)));
+        }
+        if self.random.chance(10) {
+            self.world.check_keys(self.open.is_some(), "keys");
         }
         for (index, (snapshot, shown)) in self.held.iter().enumerate() {
             let now = contents(snapshot);

@@ -367,7 +367,7 @@ impl<'a> Upsert<'a> {
         let mut updated = (Vec::new(), None);
         if let Some(update) = self.update.as_ref().filter(|_| !there.is_empty()) {
             let mode = if update.keeps_keys { RowLockMode::NoKeyUpdate } else { RowLockMode::Update };
-            match transaction.lock_found(self.table, &there, mode) {
+            match transaction.lock_found_rows(self.table, &there, mode) {
                 Ok(()) => {}
                 Err(WriteError::Blocked(other)) => return Ok(Round::Blocked(other, None)),
                 Err(WriteError::Conflict) => return Ok(Round::Again),
@@ -376,13 +376,13 @@ impl<'a> Upsert<'a> {
             for row in &there {
                 self.check_seen(transaction, row)?;
             }
-            let own = transaction.read_found(self.table, &there).map_err(Error::from)?;
+            let own = transaction.read_found_rows(self.table, &there).map_err(Error::from)?;
             let excluded = take_record_batch(proposed, &indices(&places)).map_err(Error::from)?;
             let (chosen, new) = update.evaluate(self.table, &own, &excluded)?;
             self.checks.test(&new)?;
             let old: Vec<FoundRow> = chosen.iter().map(|row| there[*row].clone()).collect();
             let written = transaction
-                .delete_found(self.table, &old, update.keeps_keys)
+                .delete_found_rows(self.table, &old, update.keeps_keys)
                 .and_then(|()| transaction.append(self.table, &new));
             match written {
                 Ok(()) => {}

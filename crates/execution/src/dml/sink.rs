@@ -1,14 +1,13 @@
 //! Rows into a table: into its tail, or, from 100,000 rows on, straight into segments.
 //!
-//! The first [`BULK_ROWS`] rows are kept in memory, because only their number tells which way is right. Then writers on threads of their own take
-//! over, and the sink holds no more than a few batches.
+//! The first [`BULK_ROWS`] rows are kept in memory, because only their number tells which way is right. Then a writer on a thread of its own takes
+//! over, and the sink holds no more than a few batches. The writer holds one segment's rows and encodes them on several threads.
 
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use colonnade_storage::{BulkWriter, WriteError};
 use colonnade_types::TableDefinition;
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -21,7 +20,7 @@ use crate::locks::write_error;
 pub(crate) const BULK_ROWS: usize = 100_000;
 /// Rows of one append to the tail.
 const APPEND_ROWS: usize = 65_536;
-/// Batches that wait for each writer.
+/// Batches that wait for the writer.
 const QUEUE: usize = 2;
 
 /// Takes the rows of one statement.
@@ -35,10 +34,10 @@ pub(crate) struct Sink {
     rows: u64,
 }
 
-/// Writers at work.
+/// The writer at work.
 struct Bulk {
     queue: mpsc::Sender<RecordBatch>,
-    writers: Vec<JoinHandle<Result<BulkWriter, WriteError>>>,
+    writer: JoinHandle<Result<BulkWriter, WriteError>>,
 }
 
 impl Sink {
@@ -72,25 +71,18 @@ impl Sink {
     }
 
     fn start_bulk(&mut self) -> Result<()> {
-        let threads = self.context.threads.clamp(1, 2);
-        let (queue, receiver) = mpsc::channel::<RecordBatch>(QUEUE * threads);
-        let receiver = Arc::new(Mutex::new(receiver));
-        let mut writers = Vec::with_capacity(threads);
-        for _ in 0..threads {
-            let mut writer = self
-                .context
-                .with(|transaction| transaction.bulk(&self.table))?
-                .map_err(|error| write_error(error, Some(&self.table.name)))?;
-            let receiver = Arc::clone(&receiver);
-            writers.push(tokio::task::spawn_blocking(move || {
-                loop {
-                    let next = receiver.lock().blocking_recv();
-                    let Some(batch) = next else { return Ok(writer) };
-                    writer.write(&batch)?;
-                }
-            }));
-        }
-        self.bulk = Some(Bulk { queue, writers });
+        let (queue, mut receiver) = mpsc::channel::<RecordBatch>(QUEUE);
+        let mut writer = self
+            .context
+            .with(|transaction| transaction.bulk(&self.table))?
+            .map_err(|error| write_error(error, Some(&self.table.name)))?;
+        let writer = tokio::task::spawn_blocking(move || {
+            while let Some(batch) = receiver.blocking_recv() {
+                writer.write(&batch)?;
+            }
+            Ok(writer)
+        });
+        self.bulk = Some(Bulk { queue, writer });
         Ok(())
     }
 
@@ -98,38 +90,29 @@ impl Sink {
         let Some(bulk) = &self.bulk else { return Err(Error::internal("no bulk load is running")) };
         let sent = self.context.waiter.guard.run(bulk.queue.send(batch)).await?;
         if sent.is_err() {
-            // Every writer has stopped: one of them says why.
+            // The writer has stopped, and says why.
             return match self.join().await {
                 Err(error) => Err(error),
-                Ok(_) => Err(Error::internal("the bulk writers have stopped")),
+                Ok(_) => Err(Error::internal("the bulk writer has stopped")),
             };
         }
         Ok(())
     }
 
-    async fn join(&mut self) -> Result<Vec<BulkWriter>> {
-        let Some(bulk) = self.bulk.take() else { return Ok(Vec::new()) };
+    async fn join(&mut self) -> Result<BulkWriter> {
+        let Some(bulk) = self.bulk.take() else { return Err(Error::internal("no bulk load is running")) };
         drop(bulk.queue);
-        let mut writers = Vec::with_capacity(bulk.writers.len());
-        let mut failure = None;
-        for writer in bulk.writers {
-            match writer.await {
-                Ok(Ok(writer)) => writers.push(writer),
-                Ok(Err(error)) => failure = Some(write_error(error, Some(&self.table.name))),
-                Err(error) => failure = Some(Error::internal(format!("a bulk writer failed: {error}"))),
-            }
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(writers),
+        match bulk.writer.await {
+            Ok(writer) => writer.map_err(|error| write_error(error, Some(&self.table.name))),
+            Err(error) => Err(Error::internal(format!("the bulk writer failed: {error}"))),
         }
     }
 
     /// Writes what is left; on return the rows belong to the transaction.
     pub(crate) async fn finish(mut self) -> Result<u64, Attempt> {
         if self.bulk.is_some() {
-            let writers = self.join().await?;
-            self.attach(writers).await?;
+            let writer = self.join().await?;
+            self.attach(writer).await?;
             return Ok(self.rows);
         }
         let batches = std::mem::take(&mut self.buffered);
@@ -142,26 +125,21 @@ impl Sink {
         Ok(self.rows)
     }
 
-    /// Lets the writers write their last segments, which takes a while, off the async threads.
-    async fn attach(&self, writers: Vec<BulkWriter>) -> Result<(), Attempt> {
+    /// Lets the writer write its last segment, which takes a while, off the async threads.
+    async fn attach(&self, writer: BulkWriter) -> Result<(), Attempt> {
         let shared = Arc::clone(&self.context.transaction);
         let table = self.table.name.clone();
         let done = tokio::task::spawn_blocking(move || -> Result<(), Attempt> {
             let Some(mut transaction) = shared.lock().take() else {
                 return Err(Attempt::Failed(Error::internal("the transaction of a load is gone")));
             };
-            let mut outcome = Ok(());
-            for writer in writers {
-                if let Err(error) = writer.finish(&mut transaction) {
-                    outcome = Err(match error {
-                        WriteError::Conflict | WriteError::Blocked(_) => Attempt::Conflict,
-                        other => Attempt::Failed(write_error(other, Some(&table))),
-                    });
-                    break;
-                }
-            }
+            let finished = writer.finish(&mut transaction);
             *shared.lock() = Some(transaction);
-            outcome
+            match finished {
+                Ok(_) => Ok(()),
+                Err(WriteError::Conflict | WriteError::Blocked(_)) => Err(Attempt::Conflict),
+                Err(error) => Err(Attempt::Failed(write_error(error, Some(&table)))),
+            }
         });
         done.await.map_err(|error| Attempt::Failed(Error::internal(format!("a load failed: {error}"))))?
     }

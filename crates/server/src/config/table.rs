@@ -266,6 +266,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         |config, value| config.storage.dictionary_cache_bytes = size(&value, 256 * MIB),
     ),
     option(
+        "Storage",
+        "granule_cache_bytes",
+        Kind::Bytes(0, 64 * GIB),
+        "64MiB",
+        "Memory for decoded granules of segments, for reads of single rows whose encoding gives no way to one row.",
+        |config, value| config.storage.granule_cache_bytes = size(&value, 64 * MIB),
+    ),
+    option(
         "Demo",
         "scale",
         Kind::Factor(0.001, 1000.0),

@@ -32,6 +32,13 @@ impl Connection {
     }
 
     async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
+        let work = async { Ok(self.session.recognise_text(text).await) };
+        if let Some((prepared, parameters)) = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await? {
+            let timer = StatementTimer::start(Protocol::PostgreSql);
+            let work = self.session.execute_prepared(&prepared, parameters);
+            let outcome = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
+            return self.send_outcome(outcome, timer, true).await;
+        }
         let statements = self.session.parse(text)?;
         if statements.is_empty() {
             self.output.empty(b'I');
@@ -47,6 +54,10 @@ impl Connection {
         let timer = StatementTimer::start(Protocol::PostgreSql);
         let work = self.session.execute(statement);
         let outcome = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
+        self.send_outcome(outcome, timer, is_last).await
+    }
+
+    async fn send_outcome(&mut self, outcome: Outcome, timer: StatementTimer, is_last: bool) -> Result<(), Failure> {
         self.send_notices();
         let tag = match outcome {
             Outcome::Empty => None,

@@ -8,10 +8,12 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringView
 use arrow::datatypes::Int64Type;
 use colonnade_storage::{
     CatalogEdit, CommitTicket, Database, Isolation, LockedBy, RowAddress, RowLockMode, Snapshot, StorageOptions,
-    Transaction, Visibility,
+    Transaction, Visibility, WriteError,
 };
 use colonnade_testkit::{ManualClock, Random, SimDisk};
-use colonnade_types::{ColumnDefinition, ColumnId, Oid, Relation, SequenceDefinition, SqlType, TableDefinition};
+use colonnade_types::{
+    ColumnDefinition, ColumnId, KeyConstraint, Oid, Relation, SequenceDefinition, SqlType, TableDefinition,
+};
 
 /// A table's rows by id: all other columns, as text.
 pub type Rows = BTreeMap<i64, String>;
@@ -173,11 +175,50 @@ impl World {
         Ok(ids)
     }
 
+    /// Checks that every table's keys refuse ids that are there, one by one and in a load, and let others pass. With `blocked`, other transactions run that may
+    /// have deleted some.
+    pub fn check_keys(&self, blocked: bool, context: &str) {
+        // A commit that was not waited for counts as running.
+        let blocked = blocked || !self.waiting.is_empty();
+        let snapshot = self.db.snapshot();
+        for relation in snapshot.catalog().relations() {
+            let Relation::Table(table) = relation else { continue };
+            if table.keys.is_empty() {
+                continue;
+            }
+            let mut txn = self.db.begin(Isolation::ReadCommitted);
+            let refused = |result: Result<(), WriteError>, id: i64| match result {
+                Err(WriteError::DuplicateKey { values, .. }) => assert_eq!(values[0], id.to_string(), "{context}"),
+                Err(WriteError::Blocked(_)) if blocked => {}
+                other => panic!("{context}: table {} takes id {id} twice: {other:?}", table.name),
+            };
+            for (index, id) in sample(&snapshot, table).into_iter().enumerate() {
+                let rows = batch(table, &[id], -1);
+                refused(txn.append(table, &rows), id);
+                if index % 4 == 0 {
+                    let mut load = txn.bulk(table).unwrap();
+                    load.write(&rows).unwrap();
+                    refused(load.finish(&mut txn).map(|_| ()), id);
+                }
+            }
+            txn.append(table, &batch(table, &[-40, -80], -1)).unwrap_or_else(|error| panic!("{context}: {error}"));
+        }
+    }
+
     /// Checks that the database shows what `model` says.
     pub fn check(&self, model: &Model, context: &str) {
         let found = contents(&self.db.snapshot());
         assert!(found == model.tables, "{context}: found {}, expected {}", digest(&found), digest(&model.tables));
     }
+}
+
+/// Some of the ids that a table holds.
+fn sample(snapshot: &Snapshot, table: &TableDefinition) -> Vec<i64> {
+    let mut ids: Vec<i64> =
+        scan(snapshot, table).unwrap_or_else(|error| panic!("{error}")).iter().map(|row| row.id).collect();
+    ids.sort_unstable();
+    let step = (ids.len() / 12).max(1);
+    ids.into_iter().step_by(step).collect()
 }
 
 /// Sizes and sums of tables, for messages.
@@ -228,7 +269,13 @@ impl Txn {
         self.edit(CatalogEdit::PutRelation(Relation::Table(Arc::new(table))))
     }
 
+    /// Creates a table; all but `t` and `c` have keys.
     pub fn create_table(&mut self, name: &str) -> Outcome {
+        let keys = if matches!(name, "t" | "c") {
+            Vec::new()
+        } else {
+            vec![self.key("primary", &[1], true), self.key("unique", &[3, 1], false)]
+        };
         let table = TableDefinition {
             oid: self.db.allocate_oid(),
             schema: Oid::PUBLIC,
@@ -241,13 +288,34 @@ impl Txn {
             ],
             next_column: ColumnId(4),
             checks: Vec::new(),
-            keys: Vec::new(),
+            keys,
             sort_key: vec![ColumnId(2)],
             storage: self.db.allocate_storage(),
         };
         self.put(table)?;
         self.model.tables.insert(name.to_owned(), Rows::new());
         Ok(())
+    }
+
+    fn key(&self, name: &str, columns: &[u32], primary: bool) -> KeyConstraint {
+        let oid = self.db.allocate_oid();
+        KeyConstraint {
+            oid,
+            index: self.db.allocate_oid(),
+            name: format!("{name}{oid}"),
+            columns: columns.iter().map(|id| ColumnId(*id)).collect(),
+            primary,
+            nulls_not_distinct: false,
+        }
+    }
+
+    /// ALTER TABLE ADD PRIMARY KEY (id), if there is no key.
+    pub fn add_key(&mut self, name: &str) -> Outcome {
+        let Some(table) = self.table(name).filter(|table| table.keys.is_empty()) else { return Ok(()) };
+        let key = self.key("primary", &[1], true);
+        let table = TableDefinition { keys: vec![key.clone()], ..TableDefinition::clone(&table) };
+        self.txn.validate_key(&table, &key).map_err(text)?;
+        self.put(table)
     }
 
     pub fn create_sequence(&mut self) -> Outcome {

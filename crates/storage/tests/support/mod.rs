@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
@@ -45,7 +46,17 @@ impl Fixture {
     }
 
     pub fn segment_files(&self) -> usize {
-        std::fs::read_dir(self.dir.path().join("segments")).unwrap().count()
+        self.names().iter().filter(|name| name.ends_with(".seg")).count()
+    }
+
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let keys = self.names().into_iter().filter(|name| name.ends_with(".key"));
+        keys.map(|name| self.dir.path().join("segments").join(name)).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("segments")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     pub fn begin(&self) -> Transaction {
