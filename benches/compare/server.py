@@ -28,14 +28,18 @@ class Server:
     def url(self):
         return f"postgresql://colonnade@127.0.0.1:{self.port}/colonnade"
 
-    def start(self, timeout=120):
-        """Starts it and returns the seconds until it answered a query."""
-        began = time.perf_counter()
+    def spawn(self):
+        """Starts it and does not wait."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [self.binary, "serve", "--data-dir", self.data_dir, "--pg-listen", f"127.0.0.1:{self.port}",
                  "--http-listen", f"127.0.0.1:{self.http_port}", *self.arguments],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def start(self, timeout=120):
+        """Starts it and returns the seconds until it answered a query."""
+        began = time.perf_counter()
+        self.spawn()
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with code {self.process.returncode}; see {self.log_path}")

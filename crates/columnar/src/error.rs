@@ -92,6 +92,19 @@ pub enum WriteError {
         /// Type of the array.
         found: DataType,
     },
+    /// A column has another number of values than the segment has rows.
+    #[error("column {id} has {found} values, expected {expected}")]
+    RowCount {
+        /// Id of the column.
+        id: u32,
+        /// Rows of the segment.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// The values of a column could not be had.
+    #[error("could not get the values of a column")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Two columns have the same id.
     #[error("column id {id} is given twice")]
     DuplicateColumn {

@@ -47,7 +47,9 @@ mod zones;
 pub use dictionary::Dictionary;
 pub use error::{FormatError, WriteError};
 pub use reader::{ColumnReader, SegmentReader};
-pub use writer::{ColumnSpec, ColumnSummary, SegmentSummary, WriteOptions, write_segment};
+pub use writer::{
+    ColumnSource, ColumnSpec, ColumnSummary, SegmentSummary, WriteOptions, write_segment, write_segment_columns,
+};
 pub use zone_map::{TEXT_BYTES_MAX, ZoneMaps};
 pub use zones::Level;
 

@@ -83,13 +83,33 @@ pub fn write_segment(
     out: &mut dyn Write,
 ) -> Result<SegmentSummary, WriteError> {
     let rows = data.iter().map(RecordBatch::num_rows).sum();
-    check_input(columns, data, rows)?;
+    if let Some(batch) = data.iter().find(|batch| batch.num_columns() != columns.len()) {
+        return Err(WriteError::ColumnCount { expected: columns.len(), found: batch.num_columns() });
+    }
+    let source = |index: usize| Ok(data.iter().map(|batch| Arc::clone(batch.column(index))).collect());
+    write_segment_columns(columns, rows, &source, options, out)
+}
+
+/// Writes a segment of `rows` rows whose columns are asked for one by one: `source` gives all values of a column (index in `columns`), in one
+/// array or several. Each is asked for once, by up to [`WriteOptions::threads`] threads at a time, and let go when it is encoded: so memory holds
+/// that many decoded columns, however many there are.
+///
+/// # Errors
+/// See [`WriteError`], whatever `source` returns included; `out` may hold a part of the segment then.
+pub fn write_segment_columns(
+    columns: &[ColumnSpec],
+    rows: usize,
+    source: &ColumnSource<'_>,
+    options: &WriteOptions,
+    out: &mut dyn Write,
+) -> Result<SegmentSummary, WriteError> {
+    check_columns(columns, rows)?;
     let mut header = Vec::new();
     write_header(rows, &mut header);
     out.write_all(&header)?;
     let mut offset = header.len() as u64;
     let mut footer = Footer { rows, columns: Vec::with_capacity(columns.len()) };
-    encode_in_order(columns, data, options, &mut |mut encoded: EncodedColumn| {
+    encode_in_order(columns, rows, source, options, &mut |mut encoded: EncodedColumn| {
         encoded.entry.offset = offset;
         offset += encoded.entry.bytes;
         out.write_all(&encoded.bytes)?;
@@ -109,31 +129,34 @@ pub fn write_segment(
     Ok(SegmentSummary { rows, bytes: offset + end.len() as u64, columns: summaries.collect() })
 }
 
-fn check_input(columns: &[ColumnSpec], data: &[RecordBatch], rows: usize) -> Result<(), WriteError> {
+/// Gives the values of one column, by index: see [`write_segment_columns`].
+pub type ColumnSource<'a> = dyn Fn(usize) -> Result<Vec<ArrayRef>, WriteError> + Sync + 'a;
+
+fn check_columns(columns: &[ColumnSpec], rows: usize) -> Result<(), WriteError> {
     if rows > SEGMENT_ROWS_MAX {
         return Err(WriteError::TooManyRows { rows, limit: SEGMENT_ROWS_MAX });
     }
     let mut ids: Vec<u32> = columns.iter().map(|column| column.id).collect();
     ids.sort_unstable();
-    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(WriteError::DuplicateColumn { id: pair[0] });
+    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(WriteError::DuplicateColumn { id: pair[0] }),
+        None => Ok(()),
     }
-    for batch in data {
-        if batch.num_columns() != columns.len() {
-            return Err(WriteError::ColumnCount { expected: columns.len(), found: batch.num_columns() });
-        }
-        for (spec, array) in columns.iter().zip(batch.columns()) {
-            // Names and metadata of list items may differ; the segment keeps those of the specification.
-            if !spec.data_type.equals_datatype(array.data_type()) {
-                return Err(WriteError::ColumnType {
-                    id: spec.id,
-                    expected: spec.data_type.clone(),
-                    found: array.data_type().clone(),
-                });
-            }
+}
+
+fn check_values(spec: &ColumnSpec, rows: usize, values: &[ArrayRef]) -> Result<(), WriteError> {
+    for array in values {
+        // Names and metadata of list items may differ; the segment keeps those of the specification.
+        if !spec.data_type.equals_datatype(array.data_type()) {
+            return Err(WriteError::ColumnType {
+                id: spec.id,
+                expected: spec.data_type.clone(),
+                found: array.data_type().clone(),
+            });
         }
     }
-    Ok(())
+    let found = values.iter().map(Array::len).sum();
+    if found == rows { Ok(()) } else { Err(WriteError::RowCount { id: spec.id, expected: rows, found }) }
 }
 
 /// A column's bytes, and its entry but for the offset.
@@ -145,12 +168,14 @@ struct EncodedColumn {
 /// Encodes all columns and hands them to `emit` in their order.
 fn encode_in_order(
     columns: &[ColumnSpec],
-    data: &[RecordBatch],
+    rows: usize,
+    source: &ColumnSource<'_>,
     options: &WriteOptions,
     emit: &mut dyn FnMut(EncodedColumn) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     let encode = |index: usize| {
-        let chunks: Vec<ArrayRef> = data.iter().map(|batch| Arc::clone(batch.column(index))).collect();
+        let chunks = source(index)?;
+        check_values(&columns[index], rows, &chunks)?;
         encode_column(&columns[index], &chunks, options)
     };
     let threads = options.threads.min(columns.len());

@@ -3,13 +3,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, StringViewArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Int32Type};
 use colonnade_columnar::{
     ColumnSpec, GRANULE_ROWS, Level, ROW_GROUP_ROWS, SEGMENT_ROWS_MAX, SegmentReader, WriteError, WriteOptions,
-    write_segment,
+    write_segment, write_segment_columns,
 };
 use common::{assert_holds, batch, columns, read_column, segment, specs};
 use proptest::prelude::*;
@@ -134,6 +135,32 @@ fn a_failing_output_ends_the_threads() {
     let options = WriteOptions { threads: 3, ..WriteOptions::default() };
     let result = write_segment(&specs(&columns), &[batch(columns, 1000)], &options, &mut Full);
     assert!(matches!(result, Err(WriteError::Output(_))));
+}
+
+#[test]
+fn columns_that_are_asked_for_one_by_one_give_the_same_segment() {
+    let columns = columns(20_000, 5);
+    let expected = segment(&columns, &WriteOptions::default());
+    let asked: Vec<AtomicUsize> = columns.iter().map(|_| AtomicUsize::new(0)).collect();
+    for (threads, pieces) in [(1, 1), (1, 3), (3, 7)] {
+        let source = |index: usize| {
+            asked[index].fetch_add(1, Ordering::Relaxed);
+            let size = 20_000usize.div_ceil(pieces);
+            let piece = |from: usize| columns[index].slice(from, size.min(20_000 - from));
+            Ok((0..20_000).step_by(size).map(piece).collect())
+        };
+        let options = WriteOptions { threads, ..WriteOptions::default() };
+        let mut bytes = Vec::new();
+        write_segment_columns(&specs(&columns), 20_000, &source, &options, &mut bytes).unwrap();
+        assert!(bytes == expected, "{threads} threads, {pieces} pieces");
+    }
+    assert!(asked.iter().all(|count| count.load(Ordering::Relaxed) == 3), "each is asked for once");
+    let short = |index: usize| Ok(vec![columns[index].slice(0, 19_999)]);
+    let error = write_segment_columns(&specs(&columns), 20_000, &short, &WriteOptions::default(), &mut Vec::new());
+    assert!(matches!(error, Err(WriteError::RowCount { expected: 20_000, found: 19_999, .. })));
+    let failing = |_: usize| Err(WriteError::Source("the dog ate it".into()));
+    let error = write_segment_columns(&specs(&columns), 20_000, &failing, &WriteOptions::default(), &mut Vec::new());
+    assert!(matches!(error, Err(WriteError::Source(_))));
 }
 
 #[test]

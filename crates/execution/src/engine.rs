@@ -83,6 +83,8 @@ pub struct SessionActivity {
     pub state: &'static str,
     /// Text of the latest statement.
     pub query: String,
+    /// The transaction whose end the statement waits for. It may have ended already, and the session not yet gone on.
+    pub waits_for: Option<TxnId>,
 }
 
 /// The sessions of a server. Cheap to clone.
@@ -97,6 +99,25 @@ pub(crate) struct SessionEntry {
     pub(crate) cancel: CancelHandle,
     /// The storage's number of its latest transaction.
     pub(crate) transaction: AtomicU64,
+}
+
+impl SessionEntry {
+    /// Shows that the session waits for a transaction, until the guard is dropped.
+    pub(crate) fn show_wait(&self, holder: TxnId) -> ShownWait<'_> {
+        self.activity.lock().waits_for = Some(holder);
+        ShownWait { entry: self }
+    }
+}
+
+/// A wait that others see while this lives.
+pub(crate) struct ShownWait<'a> {
+    entry: &'a SessionEntry,
+}
+
+impl Drop for ShownWait<'_> {
+    fn drop(&mut self) {
+        self.entry.activity.lock().waits_for = None;
+    }
 }
 
 impl SessionList {

@@ -1,5 +1,6 @@
 //! Waiting for other transactions, and what storage's refusals mean to a client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use colonnade_storage::{
@@ -8,7 +9,7 @@ use colonnade_storage::{
 use colonnade_types::{SqlState, TxnId, ValueError};
 
 use crate::cancel::CancelGuard;
-use crate::engine::SessionList;
+use crate::engine::{SessionEntry, SessionList};
 use crate::error::{Error, Result};
 
 /// How long and under which guard a statement waits for others.
@@ -18,6 +19,8 @@ pub(crate) struct LockWaiter {
     pub(crate) timeout: Option<Duration>,
     /// Whose transactions take part in a deadlock.
     pub(crate) sessions: SessionList,
+    /// Where others see that the session waits.
+    pub(crate) entry: Arc<SessionEntry>,
 }
 
 impl LockWaiter {
@@ -34,6 +37,7 @@ impl LockWaiter {
         holder: TxnId,
         awaited: Awaited,
     ) -> Result<()> {
+        let _shown = self.entry.show_wait(holder);
         let waiting = database.wait_for_it(waiter, holder, awaited);
         let outcome = match self.timeout {
             None => self.guard.run(waiting).await?,

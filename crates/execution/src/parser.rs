@@ -369,7 +369,7 @@ impl<'a> Cursor<'a> {
                 self.end()?;
                 Ok(Body::Setting(command))
             }
-            "vacuum" | "analyze" | "analyse" | "checkpoint" => {
+            "vacuum" | "analyze" | "analyse" | "checkpoint" | "compact" => {
                 self.next += 1;
                 let command = self.maintenance(&first)?;
                 self.end()?;
@@ -768,28 +768,76 @@ impl<'a> Cursor<'a> {
     }
 
     fn maintenance(&mut self, first: &str) -> Result<MaintenanceCommand> {
-        if first == "checkpoint" {
-            return Ok(MaintenanceCommand::Checkpoint);
-        }
-        if self.take_token(&Token::LParen) {
-            while !self.take_token(&Token::RParen) {
-                if self.advance().is_none() {
-                    return Err(self.unexpected());
-                }
+        match first {
+            "checkpoint" => return Ok(MaintenanceCommand::Checkpoint),
+            "compact" => {
+                self.expect("table")?;
+                return Ok(MaintenanceCommand::Compact { table: self.object_name()? });
             }
+            _ => {}
         }
-        while self.take("full") || self.take("freeze") || self.take("verbose") || self.take("analyze") {}
+        let is_vacuum = first == "vacuum";
+        let mut full = false;
+        if self.take_token(&Token::LParen) {
+            full = self.vacuum_options(is_vacuum)?;
+        } else if is_vacuum {
+            full = self.take("full");
+            self.take("freeze");
+            self.take("verbose");
+            let _ = self.take("analyze") || self.take("analyse");
+        } else {
+            self.take("verbose");
+        }
         let mut tables = Vec::new();
         while self.next < self.tokens.len() {
-            tables.push(self.object_name()?);
-            if self.take_token(&Token::LParen) {
-                self.ident_list()?;
+            let table = self.object_name()?;
+            let columns = if self.take_token(&Token::LParen) { self.ident_list()? } else { Vec::new() };
+            tables.push((table, columns));
+            if !self.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        Ok(if is_vacuum { MaintenanceCommand::Vacuum { tables, full } } else { MaintenanceCommand::Analyze { tables } })
+    }
+
+    /// The options of VACUUM or ANALYZE in parentheses; returns whether FULL is among them. The others are about what does not exist here: pages to freeze,
+    /// indexes to clean, workers to share with.
+    fn vacuum_options(&mut self, is_vacuum: bool) -> Result<bool> {
+        let mut full = false;
+        loop {
+            let name = self.name()?;
+            let value = match self.peek() {
+                Some(Token::Word(_)) => Some(self.name()?),
+                Some(Token::Number(number, _)) => {
+                    self.next += 1;
+                    Some(number.clone())
+                }
+                _ => None,
+            };
+            let is_on = || match value.as_deref() {
+                None | Some("on" | "true" | "1") => Ok(true),
+                Some("off" | "false" | "0") => Ok(false),
+                Some(_) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("{name} requires a Boolean value"))),
+            };
+            match name.as_str() {
+                "verbose" | "skip_locked" => _ = is_on()?,
+                "full" if is_vacuum => full = is_on()?,
+                "freeze" | "analyze" | "disable_page_skipping" | "process_toast" | "truncate" if is_vacuum => {
+                    _ = is_on()?
+                }
+                "index_cleanup" | "parallel" if is_vacuum => {}
+                _ => {
+                    let command = if is_vacuum { "VACUUM" } else { "ANALYZE" };
+                    let message = format!("unrecognized {command} option \"{name}\"");
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+                }
             }
             if !self.take_token(&Token::Comma) {
                 break;
             }
         }
-        Ok(MaintenanceCommand::Vacuum { tables, analyze_only: first != "vacuum" })
+        self.expect_token(&Token::RParen)?;
+        Ok(full)
     }
 
     /// Identifiers up to a closing parenthesis, which is taken too.

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use colonnade_storage::{Catalog, LockMode, Snapshot, Transaction};
-use colonnade_types::{ColumnBuilder, ColumnEncoder, DisplaySettings, Format, Oid, Relation, SqlState, SqlType};
+use colonnade_storage::{Catalog, LockMode, Snapshot, Thoroughness, Transaction};
+use colonnade_types::{
+    ColumnBuilder, ColumnEncoder, DisplaySettings, Format, Oid, Relation, SqlState, SqlType, StorageId,
+};
 use datafusion::common::DFSchema;
 use sqlparser::ast;
 
@@ -30,7 +32,7 @@ use crate::explain::{self, ExplainOptions};
 use crate::fast::run::{Done, Execution};
 use crate::fast::{self, FastPlan, Recogniser};
 use crate::locks::{LockWaiter, disk_error};
-use crate::names::{ObjectPath, find_relation, undefined_relation};
+use crate::names::{ObjectPath, find_relation, find_table, undefined_relation};
 use crate::outcome::{CommandTag, Outcome, ResultSchema, RowStream, TagRule};
 use crate::planner::{physical_plan, run, types_of};
 use crate::session_info::{SessionInfo, StatementInfo};
@@ -550,6 +552,7 @@ impl Session {
             guard: self.guard.clone(),
             timeout: self.state.settings.lock_timeout(),
             sessions: self.engine.shared.sessions.clone(),
+            entry: Arc::clone(&self.entry),
         }
     }
 
@@ -740,41 +743,78 @@ impl Session {
                 maintained(done)?;
                 Ok(Outcome::Command(CommandTag::new("CHECKPOINT")))
             }
-            MaintenanceCommand::Vacuum { tables, analyze_only } => {
-                if !analyze_only && self.state.block == Block::Explicit {
-                    return Err(Error::new(
-                        SqlState::ACTIVE_SQL_TRANSACTION,
-                        "VACUUM cannot run inside a transaction block",
-                    ));
-                }
+            MaintenanceCommand::Vacuum { tables, full } => {
+                self.outside_block("VACUUM")?;
                 self.begin_statement()?;
-                let catalog = self.with_transaction(|t| t.catalog())?;
-                let search_path = Arc::clone(self.state.settings.search_path());
-                let mut storages = Vec::new();
-                for name in tables {
-                    let path = ObjectPath::from_ast(name)?;
-                    match find_relation(&catalog, &search_path, &path) {
-                        Some(Relation::Table(table)) => storages.push(table.storage),
-                        Some(_) => {}
-                        None => return Err(undefined_relation(&path)),
-                    }
-                }
-                if tables.is_empty() {
-                    storages.extend(catalog.relations().filter_map(|relation| match relation {
-                        Relation::Table(table) => Some(table.storage),
-                        _ => None,
-                    }));
-                }
-                if *analyze_only {
-                    return Ok(Outcome::Command(CommandTag::new("ANALYZE")));
-                }
+                let storages = self.maintained_tables(tables)?;
+                let thoroughness = if *full { Thoroughness::Full } else { Thoroughness::Deleted };
                 for storage in storages {
-                    let database = database.clone();
-                    maintained(tokio::task::spawn_blocking(move || database.flush_table(storage)).await)?;
+                    self.compact(storage, thoroughness).await?;
                 }
                 Ok(Outcome::Command(CommandTag::new("VACUUM")))
             }
+            MaintenanceCommand::Analyze { tables } => {
+                self.begin_statement()?;
+                self.maintained_tables(tables)?;
+                Ok(Outcome::Command(CommandTag::new("ANALYZE")))
+            }
+            MaintenanceCommand::Compact { table } => {
+                self.outside_block("COMPACT TABLE")?;
+                self.begin_statement()?;
+                let catalog = self.with_transaction(|t| t.catalog())?;
+                let path = ObjectPath::from_ast(table)?;
+                let table = find_table(&catalog, self.state.settings.search_path(), &path)?;
+                self.compact(table.storage, Thoroughness::Full).await?;
+                Ok(Outcome::Command(CommandTag::new("COMPACT TABLE")))
+            }
         }
+    }
+
+    fn outside_block(&self, command: &str) -> Result<()> {
+        if self.state.block == Block::Explicit {
+            let message = format!("{command} cannot run inside a transaction block");
+            return Err(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
+        }
+        Ok(())
+    }
+
+    /// The bodies of rows that VACUUM or ANALYZE names; all if it names none. What is no table is passed over.
+    fn maintained_tables(&self, tables: &[(ast::ObjectName, Vec<ast::Ident>)]) -> Result<Vec<StorageId>> {
+        let catalog = self.with_transaction(|t| t.catalog())?;
+        if tables.is_empty() {
+            let storage = |relation: &Relation| match relation {
+                Relation::Table(table) => Some(table.storage),
+                _ => None,
+            };
+            return Ok(catalog.relations().filter_map(storage).collect());
+        }
+        let mut storages = Vec::new();
+        for (name, columns) in tables {
+            let path = ObjectPath::from_ast(name)?;
+            match find_relation(&catalog, self.state.settings.search_path(), &path) {
+                Some(Relation::Table(table)) => {
+                    for column in columns {
+                        let name = crate::names::fold(column);
+                        if !table.columns.iter().any(|column| column.name == name) {
+                            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+                            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
+                        }
+                    }
+                    storages.push(table.storage);
+                }
+                Some(_) => {}
+                None => return Err(undefined_relation(&path)),
+            }
+        }
+        Ok(storages)
+    }
+
+    /// Flushes and compacts a table, until it is done or the statement is cancelled.
+    async fn compact(&self, storage: StorageId, thoroughness: Thoroughness) -> Result<()> {
+        let (database, guard) = (self.engine.shared.database.clone(), self.guard.clone());
+        let work = move || database.compact_table(storage, thoroughness, &|| guard.check().is_ok());
+        maintained(tokio::task::spawn_blocking(work).await)?;
+        self.guard.check()
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Result<Outcome> {

@@ -30,6 +30,8 @@ enum Rule {
     Kilobytes,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// One of these words, of which only the first has an effect: the others are refused (0A000), not accepted without one.
+    FirstOf(&'static [&'static str]),
     Text,
     /// Takes only this value, whatever else is asked.
     Encoding,
@@ -75,8 +77,8 @@ static KNOWN: &[Known] = &[
     known(
         "colonnade.force_path",
         "auto",
-        Rule::Words(&["auto", "row", "column"]),
-        "Forces reads through the row store or the column store.",
+        Rule::FirstOf(&["auto", "row", "column"]),
+        "Forces reads through the row store or the column store; only auto is supported.",
     ),
     reported("DateStyle", "ISO, MDY", Rule::DateStyle, "Sets the display format for date and time values."),
     reported(
@@ -389,7 +391,7 @@ impl Settings {
                 kind: match known.rule {
                     Rule::Bool => "bool",
                     Rule::Integer(..) | Rule::Milliseconds | Rule::Kilobytes => "integer",
-                    Rule::Words(_) | Rule::IntervalStyle => "enum",
+                    Rule::Words(_) | Rule::FirstOf(_) | Rule::IntervalStyle => "enum",
                     _ => "string",
                 },
             }
@@ -594,6 +596,11 @@ fn check(known: &Known, values: &[String], display: &DisplaySettings) -> Result<
                 Err(invalid().with_hint(format!("Available values: {}.", words.join(", "))))
             }
         }
+        Rule::FirstOf(words) => match words.iter().position(|word| joined.eq_ignore_ascii_case(word)) {
+            Some(0) => Ok(words[0].to_owned()),
+            Some(_) => Err(Error::unsupported(format!("{name} = {}", joined.to_ascii_lowercase()))),
+            None => Err(invalid().with_hint(format!("Available values: {}.", words.join(", ")))),
+        },
         Rule::Text => Ok(joined),
         Rule::Encoding => match joined.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),

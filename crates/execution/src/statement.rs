@@ -145,10 +145,17 @@ pub(crate) enum SettingCommand {
 
 #[derive(Clone, Debug)]
 pub(crate) enum MaintenanceCommand {
-    /// `analyze_only` is ANALYZE, which keeps no statistics here.
+    /// Of the tables, or of all: rows that are dead leave. With `full` it is COMPACT TABLE.
     Vacuum {
-        tables: Vec<ast::ObjectName>,
-        analyze_only: bool,
+        tables: Vec<(ast::ObjectName, Vec<ast::Ident>)>,
+        full: bool,
+    },
+    /// No statistics are kept that it could renew: it checks the names.
+    Analyze {
+        tables: Vec<(ast::ObjectName, Vec<ast::Ident>)>,
+    },
+    Compact {
+        table: ast::ObjectName,
     },
     Checkpoint,
 }

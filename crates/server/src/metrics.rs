@@ -62,6 +62,10 @@ fn describe() {
     describe_gauge!("colonnade_segment_rows", "Rows in segments, deleted ones included.");
     describe_gauge!("colonnade_segment_bytes", "Bytes of segment files.");
     describe_gauge!("colonnade_deleted_rows", "Deleted rows in segments.");
+    describe_gauge!("colonnade_oldest_snapshot_seconds", "Age of the oldest snapshot in use.");
+    describe_gauge!("colonnade_flushed_rows", "Rows that have left row stores since the start, dead ones included.");
+    describe_gauge!("colonnade_compactions", "Compactions since the start.");
+    describe_gauge!("colonnade_compacted_bytes", "Bytes that compaction has read and written since the start.");
     describe_gauge!("colonnade_query_memory_bytes", "Memory that running statements hold in the pool.");
     describe_gauge!("colonnade_resident_bytes", "Resident memory of the process.");
 }
@@ -128,6 +132,11 @@ fn sample(engine: &Engine) {
     set("colonnade_wal_written_bytes", wal.end.0);
     set("colonnade_wal_durable_bytes", wal.durable.0);
     set("colonnade_wal_since_checkpoint_bytes", wal.end.0.saturating_sub(wal.checkpoint.0));
+    let metrics = database.metrics();
+    set("colonnade_oldest_snapshot_seconds", metrics.oldest_snapshot_age_ms / 1_000);
+    set("colonnade_flushed_rows", metrics.flushed_rows);
+    set("colonnade_compactions", metrics.compactions);
+    set("colonnade_compacted_bytes", metrics.compacted_bytes);
     set("colonnade_query_memory_bytes", engine.memory_reserved() as u64);
     let (mut tail_rows, mut tail_bytes, mut segments, mut rows, mut bytes, mut deleted) = (0, 0, 0, 0, 0, 0);
     let snapshot = database.snapshot();

@@ -279,7 +279,7 @@ fn maintain(database: &Database, is_ending: &AtomicBool) {
     while !is_ending.load(Ordering::SeqCst) {
         match database.maintain() {
             Ok(report) => {
-                if report.flushed_rows > 0 || report.checkpoint {
+                if report.flushed_rows > 0 || report.compacted_rows > 0 || report.checkpoint {
                     tracing::debug!(?report, "maintenance");
                 }
                 if !report.more {

@@ -22,7 +22,7 @@ use crate::locks::LockTarget;
 use crate::record::{ManifestEdit, TransactionEncoder};
 use crate::segment::Segment;
 use crate::snapshot::OwnTables;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, StampState};
 use crate::table::{DatabaseVersion, TableData, TableVersion};
 use crate::tail::Chunk;
 use crate::ticket::TicketState;
@@ -32,6 +32,8 @@ use crate::write_set::Write;
 #[derive(Debug, Default)]
 pub(crate) struct LogState {
     queue: VecDeque<(Lsn, Work)>,
+    /// The LSN of the last work that was queued, applied or not.
+    last: Lsn,
     pub(crate) pending: HashMap<TxnId, Lsn>,
     /// Why nothing is committed any more.
     pub(crate) failed: Option<String>,
@@ -42,6 +44,7 @@ pub(crate) struct LogState {
 pub(crate) enum Work {
     Commit(Box<Ending>),
     Flush(Flushed),
+    Compaction(Compacted),
 }
 
 /// A transaction that is ending.
@@ -62,13 +65,45 @@ pub(crate) struct Flushed {
     pub(crate) head: Arc<Chunk>,
 }
 
+/// A compaction whose record is in the log.
+#[derive(Debug)]
+pub(crate) struct Compacted {
+    pub(crate) storage: StorageId,
+    pub(crate) removed: Vec<Arc<Segment>>,
+    pub(crate) added: Vec<Arc<Segment>>,
+    pub(crate) ticket: Arc<TicketState>,
+}
+
+/// What moves with a row of what is in its deleted slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carry {
+    /// Nothing is there.
+    Nothing,
+    /// The stamp, in memory only: whatever it will be is logged by its transaction, or never.
+    Stamp,
+    /// The stamp, and in the record that moves the row a delete with this LSN: its own record comes before and names the old place.
+    Logged(Lsn),
+}
+
 impl LogState {
+    /// What of a deleted slot's stamp goes along with the row to a new place.
+    pub(crate) fn carry(&self, stamp: Stamp) -> Carry {
+        match stamp.state() {
+            StampState::Never | StampState::Aborted => Carry::Nothing,
+            StampState::Committed(lsn) => Carry::Logged(lsn),
+            StampState::Running(txn, _) => self.pending.get(&txn).map_or(Carry::Stamp, |lsn| Carry::Logged(*lsn)),
+            // A lock is no delete, whatever its transaction has in the log.
+            StampState::Locked(_) | StampState::Shared(_) => Carry::Stamp,
+        }
+    }
+
     /// Adds work for the record with this LSN. The caller has held the latch since it appended the record.
     pub(crate) fn push(&mut self, lsn: Lsn, work: Work) {
         assert!(self.queue.back().is_none_or(|(last, _)| *last < lsn), "records are queued in the order of the log");
         if let Work::Commit(ending) = &work {
             self.pending.insert(ending.txn, lsn);
         }
+        self.last = lsn;
         self.queue.push_back((lsn, work));
     }
 }
@@ -153,6 +188,22 @@ impl Inner {
         worked
     }
 
+    /// Waits until all that is queued now is visible. Does the log writer's work itself while no thread does it.
+    pub(crate) fn wait_applied(&self) -> Result<(), CommitError> {
+        let last = self.log.lock().last;
+        while self.version.load().lsn < last {
+            if let Some(reason) = self.log.lock().failed.clone() {
+                return Err(CommitError::Failed(reason));
+            }
+            if self.has_log_writer() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            } else {
+                self.step_log();
+            }
+        }
+        Ok(())
+    }
+
     /// Makes durable records visible. The caller holds `applying`.
     fn apply(&self, ready: Vec<(Lsn, Work)>) {
         let current = self.version.load_full();
@@ -168,12 +219,15 @@ impl Inner {
             match work {
                 Work::Commit(ending) => apply_commit(&mut next, ending, Stamp::committed(*lsn)),
                 Work::Flush(flushed) => apply_flush(&mut next, flushed),
+                Work::Compaction(compacted) => apply_compaction(&mut next, compacted),
             }
         }
         self.version.store(Arc::new(next));
         for (lsn, work) in ready {
-            if let Work::Commit(ending) = work {
-                self.end(&ending, Ok(lsn));
+            match work {
+                Work::Commit(ending) => self.end(&ending, Ok(lsn)),
+                Work::Compaction(compacted) => compacted.ticket.complete(Ok(lsn)),
+                Work::Flush(_) => {}
             }
         }
         self.request_maintenance_if_due();
@@ -204,9 +258,14 @@ impl Inner {
         };
         // The latest first, so that what built on other writes is undone before them.
         for (_, work) in queue.into_iter().rev() {
-            if let Work::Commit(ending) = work {
-                ending.writes.iter().rev().for_each(Write::undo);
-                self.end(&ending, Err(CommitError::Failed(reason.clone())));
+            let failed = Err(CommitError::Failed(reason.clone()));
+            match work {
+                Work::Commit(ending) => {
+                    ending.writes.iter().rev().for_each(Write::undo);
+                    self.end(&ending, failed);
+                }
+                Work::Compaction(compacted) => compacted.ticket.complete(failed),
+                Work::Flush(_) => {}
             }
         }
     }
@@ -298,4 +357,24 @@ fn apply_flush(next: &mut DatabaseVersion, flushed: &Flushed) {
     let version = Arc::make_mut(version);
     version.segments.extend(flushed.segment.iter().map(Arc::clone));
     version.head = Arc::clone(&flushed.head);
+}
+
+fn apply_compaction(next: &mut DatabaseVersion, compacted: &Compacted) {
+    // The record that drops them is durable.
+    compacted.removed.iter().for_each(|segment| segment.set_obsolete());
+    let Some(version) = Arc::make_mut(&mut next.tables).get_mut(&compacted.storage) else {
+        // Dropped meanwhile.
+        compacted.added.iter().for_each(|segment| segment.set_obsolete());
+        return;
+    };
+    let segments = &mut Arc::make_mut(version).segments;
+    replace_segments(segments, &compacted.removed, &compacted.added);
+}
+
+/// Puts `added` where the first of `removed` is.
+pub(crate) fn replace_segments(segments: &mut Vec<Arc<Segment>>, removed: &[Arc<Segment>], added: &[Arc<Segment>]) {
+    let is_removed = |segment: &Arc<Segment>| removed.iter().any(|gone| Arc::ptr_eq(gone, segment));
+    let first = segments.iter().position(is_removed).unwrap_or(segments.len());
+    segments.retain(|segment| !is_removed(segment));
+    segments.splice(first..first, added.iter().map(Arc::clone));
 }

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use colonnade_columnar::SEGMENT_ROWS_MAX;
 use colonnade_types::{Lsn, Oid, SegmentId, SequenceDefinition, StorageId, TxnId};
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Clock;
 use crate::commit::LogState;
+use crate::compaction::{CompactionStatus, Thoroughness};
 use crate::disk::{Disk, DiskLock};
-use crate::error::{MaintenanceError, OpenError, SequenceError};
+use crate::error::{MaintenanceError, OpenError, ReadError, SequenceError};
 use crate::flush::Extent;
 use crate::locks::Locks;
 use crate::maintenance::MaintenanceReport;
@@ -27,7 +29,7 @@ use crate::sequence::SequenceState;
 use crate::sequences::Sequences;
 use crate::snapshot::{LiveVersion, Snapshot};
 use crate::stamp::{TXN_MAX, View};
-use crate::table::{DatabaseVersion, TableData};
+use crate::table::DatabaseVersion;
 use crate::transaction::{Isolation, Transaction};
 use crate::waits::{Awaited, TransactionEnd, Waits};
 use crate::wal::{Wal, WalStats};
@@ -81,12 +83,28 @@ pub struct StorageMetrics {
     pub waiting_transactions: u64,
     /// Read LSN of the oldest snapshot in use, or the visible LSN.
     pub oldest_snapshot: Lsn,
+    /// For how many milliseconds there have been snapshots of that LSN without a break; 0 if none is in use.
+    pub oldest_snapshot_age_ms: u64,
     /// Flushes that moved rows or dropped dead ones.
     pub flushes: u64,
     /// Rows moved from tails to segments.
     pub flushed_rows: u64,
     /// Checkpoints taken.
     pub checkpoints: u64,
+    /// Compactions.
+    pub compactions: u64,
+    /// Rows that they read.
+    pub compacted_rows: u64,
+    /// Bytes of the files that they read and wrote.
+    pub compacted_bytes: u64,
+}
+
+/// Snapshots of one LSN.
+#[derive(Debug)]
+struct InUse {
+    count: usize,
+    /// When the first of them was taken, in the clock's milliseconds.
+    since_ms: u64,
 }
 
 /// Everything that a database is.
@@ -97,8 +115,8 @@ pub(crate) struct Inner {
     pub(crate) wal: Wal,
     /// What is committed, durable and visible.
     pub(crate) version: ArcSwap<DatabaseVersion>,
-    /// Read LSNs of the snapshots in use, with how many there are.
-    live: Mutex<BTreeMap<Lsn, usize>>,
+    /// Read LSNs of the snapshots in use.
+    live: Mutex<BTreeMap<Lsn, InUse>>,
     /// The log latch.
     pub(crate) log: Mutex<LogState>,
     /// Held by the one thread that applies.
@@ -118,6 +136,11 @@ pub(crate) struct Inner {
     pub(crate) checkpointing: Mutex<Lsn>,
     pub(crate) checkpoint_lsn: AtomicU64,
     pub(crate) counters: Counters,
+    /// Compaction's budget is used up until then, in the clock's milliseconds.
+    pub(crate) compaction_not_before_ms: AtomicU64,
+    /// When maintenance was last done, in the clock's milliseconds; 0 for never.
+    pub(crate) maintained_ms: AtomicU64,
+    progress: (Mutex<()>, Condvar),
     _lock: DiskLock,
 }
 
@@ -127,6 +150,9 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     pub(crate) flushed_rows: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compacted_rows: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
 }
 
 /// What recovery found.
@@ -173,6 +199,9 @@ impl Inner {
             checkpointing: Mutex::new(recovered.checkpoint),
             checkpoint_lsn: AtomicU64::new(recovered.checkpoint.0),
             counters: Counters::default(),
+            compaction_not_before_ms: AtomicU64::new(0),
+            maintained_ms: AtomicU64::new(0),
+            progress: Default::default(),
             _lock: recovered.lock,
         }
     }
@@ -182,7 +211,7 @@ impl Inner {
         // The version is read under the lock, so that nothing it sees is let go in between.
         let mut live = self.live.lock();
         let version = self.version.load_full();
-        *live.entry(version.lsn).or_default() += 1;
+        live.entry(version.lsn).or_insert_with(|| InUse { count: 0, since_ms: self.now_ms() }).count += 1;
         drop(live);
         Arc::new(LiveVersion { version, inner: Arc::clone(self) })
     }
@@ -190,9 +219,9 @@ impl Inner {
     /// Takes back a registration.
     pub(crate) fn forget_snapshot(&self, lsn: Lsn) {
         let mut live = self.live.lock();
-        if let Some(count) = live.get_mut(&lsn) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(in_use) = live.get_mut(&lsn) {
+            in_use.count -= 1;
+            if in_use.count == 0 {
                 live.remove(&lsn);
             }
         }
@@ -202,6 +231,12 @@ impl Inner {
     pub(crate) fn oldest_snapshot(&self) -> Lsn {
         let live = self.live.lock();
         live.keys().next().copied().unwrap_or_else(|| self.version.load().lsn)
+    }
+
+    /// For how long there have been snapshots of the oldest LSN, in milliseconds.
+    fn oldest_snapshot_age_ms(&self) -> u64 {
+        let since = self.live.lock().values().next().map(|in_use| in_use.since_ms);
+        since.map_or(0, |since| self.now_ms().saturating_sub(since))
     }
 
     /// Whether a thread writes the log.
@@ -243,18 +278,14 @@ impl Inner {
         since >= self.options.checkpoint_wal_bytes
     }
 
-    /// Sees to it that a tail does not grow without limit: asks for a flush, and far beyond the limit does it here.
-    pub(crate) fn push_back(&self, data: &Arc<TableData>) {
-        let (rows, bytes) = data.tail_size();
-        let over =
-            |times: u64| rows >= times * self.options.tail_rows_max || bytes >= times * self.options.tail_bytes_max;
-        if over(4) {
-            if let Err(error) = self.flush(data, Extent::Closed) {
-                tracing::warn!(%error, storage = data.storage.0, "flush failed; the tail grows on");
-            }
-        } else if over(1) {
-            self.request_maintenance();
-        }
+    /// Waits until a tail has become shorter, or `timeout` has passed.
+    pub(crate) fn wait_for_progress(&self, timeout: Duration) {
+        self.progress.1.wait_for(&mut self.progress.0.lock(), timeout);
+    }
+
+    /// Wakes those who wait for a tail to become shorter.
+    pub(crate) fn note_progress(&self) {
+        self.progress.1.notify_all();
     }
 
     fn log_sequence(&self, oid: Oid, state: SequenceState) -> Result<(), String> {
@@ -328,7 +359,31 @@ impl Database {
     /// [`MaintenanceError`].
     pub fn flush_table(&self, storage: StorageId) -> Result<u64, MaintenanceError> {
         let data = self.inner.version.load().tables.get(&storage).map(|version| Arc::clone(&version.data));
-        data.map_or(Ok(0), |data| self.inner.flush(&data, Extent::All))
+        data.map_or(Ok(0), |data| self.inner.flush_next(&data, Extent::All))
+    }
+
+    /// Flushes a table and compacts it, and waits until that is durable and visible; returns the rows that compaction has read. `go_on` is asked from time to time: once it says
+    /// no, what is done stays, and the rest is left.
+    ///
+    /// # Errors
+    /// [`MaintenanceError`]; what was done before stays.
+    pub fn compact_table(
+        &self,
+        storage: StorageId,
+        thoroughness: Thoroughness,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<u64, MaintenanceError> {
+        // A flush writes one segment; what comes meanwhile is not waited for.
+        while self.flush_table(storage)? >= SEGMENT_ROWS_MAX as u64 / 2 {}
+        self.inner.compact_table(storage, thoroughness, go_on)
+    }
+
+    /// Where compaction stands with a table.
+    ///
+    /// # Errors
+    /// [`ReadError`] if a segment's footer is damaged.
+    pub fn compaction_status(&self, storage: StorageId) -> Result<CompactionStatus, ReadError> {
+        self.inner.compaction_status(storage)
     }
 
     /// Takes a checkpoint now.
@@ -395,6 +450,12 @@ impl Database {
     #[must_use]
     pub fn are_readers_kept_out(&self) -> bool {
         self.inner.locks.are_readers_locked()
+    }
+
+    /// Whether a transaction is running: from its begin until its writes are visible or undone, which is before its commit is acknowledged.
+    #[must_use]
+    pub fn is_running(&self, txn: TxnId) -> bool {
+        self.inner.waits.is_running(txn)
     }
 
     /// A new object identifier, never used before.
@@ -474,9 +535,13 @@ impl Database {
             running_transactions: self.inner.waits.running() as u64,
             waiting_transactions: self.inner.waits.waiting() as u64,
             oldest_snapshot: self.inner.oldest_snapshot(),
+            oldest_snapshot_age_ms: self.inner.oldest_snapshot_age_ms(),
             flushes: counters.flushes.load(Ordering::Relaxed),
             flushed_rows: counters.flushed_rows.load(Ordering::Relaxed),
             checkpoints: counters.checkpoints.load(Ordering::Relaxed),
+            compactions: counters.compactions.load(Ordering::Relaxed),
+            compacted_rows: counters.compacted_rows.load(Ordering::Relaxed),
+            compacted_bytes: counters.compacted_bytes.load(Ordering::Relaxed),
         }
     }
 

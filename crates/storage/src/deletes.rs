@@ -104,6 +104,22 @@ impl Deletes {
         self.base.len() + self.recent.values().filter(|stamp| !Stamp(**stamp).is_lock()).count() as u64
     }
 
+    /// Rows whose delete was committed by `horizon`.
+    pub(crate) fn committed_by(&self, horizon: Lsn) -> RoaringBitmap {
+        let mut rows = self.base.clone();
+        rows.extend(self.recent.iter().filter_map(|(offset, stamp)| match Stamp(*stamp).state() {
+            StampState::Committed(lsn) if lsn <= horizon => Some(*offset),
+            _ => None,
+        }));
+        rows
+    }
+
+    /// Every row that has a stamp, with the stamp; folded deletes have the smallest LSN there is.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Stamp)> {
+        let folded = self.base.iter().map(|offset| (offset, Stamp::committed(Lsn(1))));
+        folded.chain(self.recent.iter().map(|(offset, stamp)| (*offset, Stamp(*stamp))))
+    }
+
     /// Folds the deletes that were committed at or before `oldest`, the read LSN of the oldest snapshot.
     pub(crate) fn fold(&mut self, oldest: Lsn) {
         if self.recent.is_empty() {

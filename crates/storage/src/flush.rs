@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! choose    the chunks up to the first that holds a row of a running transaction
-//! build     rows that some snapshot may see, sorted, with the LSN of each; write and sync the file              no lock held
+//! build     rows that some later snapshot may see, sorted, with the LSN of each; write and sync the file              no lock held
 //! install   carry deletes over, log the edit, leave `moved_to` behind                                       latch, moves, log latch
 //! apply     publish the version whose tail starts further on                                              the log writer, in order
 //! ```
@@ -18,9 +18,10 @@ use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::datatypes::DataType;
 use colonnade_columnar::{SEGMENT_ROWS_MAX, WriteOptions};
 use colonnade_types::{Lsn, Relation, StorageId, TableDefinition};
+use parking_lot::MutexGuard;
 
 use crate::catalog::Catalog;
-use crate::commit::{Flushed, Work};
+use crate::commit::{Carry, Flushed, Work};
 use crate::database::Inner;
 use crate::deletes::Deletes;
 use crate::error::MaintenanceError;
@@ -37,9 +38,9 @@ use crate::tail::{CHUNK_ROWS_FIRST, Chunk, Moved};
 /// How much of a tail is flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// The chunks of which no snapshot sees a row any more: they go without a segment.
+    /// The chunks of which no later snapshot sees a row: they go without a segment.
     Dead,
-    /// The closed chunks.
+    /// The closed chunks; where most of their rows are dead versions, the older half of them only, so that rows that are updated again and again stay.
     Closed,
     /// The open chunk too, which is closed for it.
     All,
@@ -47,6 +48,9 @@ pub(crate) enum Extent {
 
 /// Rows of dead chunks that are worth a record.
 const DEAD_ROWS_MIN: usize = 8_192;
+
+/// A tail of which less than one row in so many is alive is one whose rows are updated again and again.
+const HOT_SHARE: usize = 4;
 
 /// What a flush moves.
 struct Plan {
@@ -68,10 +72,28 @@ struct Built {
 impl Inner {
     /// Flushes the resolved beginning of a tail; returns the rows that left the tail. Does nothing while another flush of the table runs.
     pub(crate) fn flush(&self, data: &Arc<TableData>, extent: Extent) -> Result<u64, MaintenanceError> {
-        let Some(_one) = data.flushing.try_lock() else { return Ok(0) };
+        match data.flushing.try_lock() {
+            Some(one) => self.flush_alone(data, extent, &one),
+            None => Ok(0),
+        }
+    }
+
+    /// The same, after the flush that runs.
+    pub(crate) fn flush_next(&self, data: &Arc<TableData>, extent: Extent) -> Result<u64, MaintenanceError> {
+        self.flush_alone(data, extent, &data.flushing.lock())
+    }
+
+    fn flush_alone(
+        &self,
+        data: &Arc<TableData>,
+        extent: Extent,
+        _one: &MutexGuard<'_, ()>,
+    ) -> Result<u64, MaintenanceError> {
         let version = self.version.load_full();
         let Some(table) = table_of(&version.catalog, data.storage) else { return Ok(0) };
-        let plan = self.plan(data, extent);
+        let plan = plan(data, extent, version.lsn);
+        // The chunks that it holds may go meanwhile.
+        drop(version);
         if plan.chunks.is_empty() {
             return Ok(0);
         }
@@ -79,36 +101,8 @@ impl Inner {
         let moved = self.install(data, &table, &plan, built)?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flushed_rows.fetch_add(moved, Ordering::Relaxed);
+        self.note_progress();
         Ok(moved)
-    }
-
-    fn plan(&self, data: &TableData, extent: Extent) -> Plan {
-        let oldest = self.oldest_snapshot();
-        let chunks = {
-            let mut latched = data.latch.lock();
-            if extent == Extent::All {
-                close_last(&mut latched);
-            }
-            latched.chunks.clone()
-        };
-        let mut plan = Plan { chunks: Vec::new(), kept: Vec::new(), rows: 0 };
-        for chunk in chunks {
-            if !chunk.is_closed() || plan.rows + chunk.len() > SEGMENT_ROWS_MAX {
-                break;
-            }
-            let Some(kept) = kept_rows(&chunk, oldest) else { break };
-            if extent == Extent::Dead && !kept.is_empty() {
-                break;
-            }
-            plan.rows += kept.len();
-            plan.kept.push(kept);
-            plan.chunks.push(chunk);
-        }
-        let rows: usize = plan.chunks.iter().map(|chunk| chunk.len()).sum();
-        if rows == 0 || (extent == Extent::Dead && rows < DEAD_ROWS_MIN) {
-            plan.chunks.clear();
-        }
-        plan
     }
 
     fn build(&self, table: &TableDefinition, plan: &Plan) -> Result<Built, MaintenanceError> {
@@ -201,15 +195,13 @@ impl Inner {
             for (chunk, offsets) in plan.chunks.iter().zip(&offsets) {
                 for (row, offset) in offsets.iter().enumerate().filter(|(_, offset)| **offset != Moved::GONE) {
                     let stamp = chunk.deleted(row);
-                    let logged = match stamp.state() {
-                        StampState::Committed(lsn) => Some(lsn),
-                        StampState::Running(txn, _) => log.pending.get(&txn).copied(),
-                        // The lock goes with the row; it is no delete, whatever its transaction has in the log.
-                        StampState::Locked(_) | StampState::Shared(_) => None,
-                        StampState::Never | StampState::Aborted => continue,
-                    };
-                    deletes.put(*offset, stamp);
-                    carried.extend(logged.map(|lsn| CarriedDelete { segment: segment.info.id, offset: *offset, lsn }));
+                    let carry = log.carry(stamp);
+                    if carry != Carry::Nothing {
+                        deletes.put(*offset, stamp);
+                    }
+                    if let Carry::Logged(lsn) = carry {
+                        carried.push(CarriedDelete { segment: segment.info.id, offset: *offset, lsn });
+                    }
                 }
             }
         }
@@ -254,6 +246,56 @@ impl Inner {
     }
 }
 
+/// Chooses what is flushed. Rows that were committed as deleted by `horizon`, a visible LSN, are left out: the segment is read by snapshots only whose LSN is
+/// beyond it. Older ones, which may see such rows, go on reading the chunks.
+fn plan(data: &TableData, extent: Extent, horizon: Lsn) -> Plan {
+    let chunks = {
+        let mut latched = data.latch.lock();
+        if extent == Extent::All {
+            close_last(&mut latched);
+        }
+        latched.chunks.clone()
+    };
+    let mut plan = Plan { chunks: Vec::new(), kept: Vec::new(), rows: 0 };
+    for chunk in chunks {
+        if !chunk.is_closed() || plan.rows + chunk.len() > SEGMENT_ROWS_MAX {
+            break;
+        }
+        let Some(kept) = kept_rows(&chunk, horizon) else { break };
+        if extent == Extent::Dead && !kept.is_empty() {
+            break;
+        }
+        plan.rows += kept.len();
+        plan.kept.push(kept);
+        plan.chunks.push(chunk);
+    }
+    let mut rows: usize = plan.chunks.iter().map(|chunk| chunk.len()).sum();
+    if extent == Extent::Closed && plan.chunks.len() > 1 && plan.rows * HOT_SHARE < rows {
+        // What is updated again and again is younger than what has stayed alive in the older half.
+        plan.shorten(rows / 2);
+        rows = plan.chunks.iter().map(|chunk| chunk.len()).sum();
+    }
+    if rows == 0 || (extent == Extent::Dead && rows < DEAD_ROWS_MIN) {
+        plan.chunks.clear();
+    }
+    plan
+}
+
+impl Plan {
+    /// Keeps the first chunks, up to `rows` rows, but one at least.
+    fn shorten(&mut self, rows: usize) {
+        let mut sum = 0;
+        let count = self.chunks.iter().take_while(|chunk| {
+            sum += chunk.len();
+            sum <= rows
+        });
+        let count = count.count().max(1);
+        self.chunks.truncate(count);
+        self.kept.truncate(count);
+        self.rows = self.kept.iter().map(Vec::len).sum();
+    }
+}
+
 /// Lets the open chunk get no more rows, so that it can be flushed.
 fn close_last(latched: &mut LatchGuard<'_>) {
     let last = &latched.chunks[latched.chunks.len() - 1];
@@ -263,8 +305,8 @@ fn close_last(latched: &mut LatchGuard<'_>) {
     }
 }
 
-/// The rows of a chunk that some snapshot may see, now or later; `None` if a row's transaction still runs.
-fn kept_rows(chunk: &Chunk, oldest: Lsn) -> Option<Vec<u32>> {
+/// The rows of a chunk that some snapshot beyond `horizon` may see; `None` if a row's transaction still runs.
+fn kept_rows(chunk: &Chunk, horizon: Lsn) -> Option<Vec<u32>> {
     let mut kept = Vec::with_capacity(chunk.len());
     // A chunk has at most 8,192 rows.
     for row in 0..chunk.len() as u32 {
@@ -275,7 +317,7 @@ fn kept_rows(chunk: &Chunk, oldest: Lsn) -> Option<Vec<u32>> {
             StampState::Committed(_) => {}
         }
         match chunk.deleted(row as usize).state() {
-            StampState::Committed(lsn) if lsn <= oldest => {}
+            StampState::Committed(lsn) if lsn <= horizon => {}
             _ => kept.push(row),
         }
     }

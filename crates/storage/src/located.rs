@@ -7,7 +7,7 @@ use colonnade_types::ColumnDefinition;
 
 use crate::error::ReadError;
 use crate::fill;
-use crate::segment::Segment;
+use crate::segment::{Segment, trail};
 use crate::stamp::Stamp;
 use crate::tail::Chunk;
 
@@ -43,15 +43,16 @@ impl Located<'_> {
 
     /// Who deleted or locked it. The caller holds the table's `moves`, so that the row stays where it is.
     pub(crate) fn deleted(&self) -> Stamp {
+        let newest = |segment, offset| {
+            let last = trail(segment, offset).last();
+            last.map_or(Stamp::NEVER, |(segment, offset)| segment.deletes.read().stamp(offset))
+        };
         match self {
-            Located::Tail(chunk, index) => match chunk.moved_to.get() {
+            Located::Tail(chunk, index) => match chunk.moved_to.get().and_then(|moved| moved.place(*index)) {
+                Some((segment, offset)) => newest(segment, offset),
                 None => chunk.deleted(*index),
-                Some(moved) => match moved.place(*index) {
-                    Some((segment, offset)) => segment.deletes.read().stamp(offset),
-                    None => chunk.deleted(*index),
-                },
             },
-            Located::Segment(segment, offset) => segment.deletes.read().stamp(*offset),
+            Located::Segment(segment, offset) => newest(segment, *offset),
         }
     }
 }

@@ -1,10 +1,21 @@
 //! Maintenance: the work that nobody waits for.
 //!
-//! One step does the most pressing of: sealing chunks, flushing a tail, taking a checkpoint, folding deletes, removing files. It is bounded by one
-//! segment or one checkpoint, so that the thread that was lent comes back soon.
+//! One step does the most pressing of: sealing chunks, flushing a tail, taking a checkpoint, folding deletes, removing files, and, when nothing else is to be done,
+//! compacting some segments. It is bounded by one segment, one checkpoint or one job of compaction, so that the thread that was lent comes back soon.
+//!
+//! # Back-pressure
+//!
+//! A writer that is faster than maintenance is slowed down, never refused:
+//!
+//! | the tail holds, times its limit | small segments | an append |
+//! |--:|--:|---|
+//! | 1 | | wakes maintenance |
+//! | 2 | 64 | waits until a flush ends, but no longer than 10 ms, if somebody does maintenance |
+//! | 4 | 256 | flushes, or compacts, itself |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use colonnade_types::SegmentId;
 
@@ -14,8 +25,21 @@ use crate::error::MaintenanceError;
 use crate::flush::Extent;
 use crate::key_file::key_file_of_name;
 use crate::segment::{SEGMENT_DIR, segment_of_name};
-use crate::table::{DatabaseVersion, TableVersion};
+use crate::table::{DatabaseVersion, TableData, TableVersion};
 use crate::tail::{self, CHUNK_ROWS};
+
+/// A tail so many times over its limit delays those who append.
+const DELAY_TIMES: u64 = 2;
+/// A tail so many times over its limit is flushed by those who append.
+const BLOCK_TIMES: u64 = 4;
+/// So many small segments delay those who append.
+const SMALL_SEGMENTS_DELAY: u64 = 64;
+/// So many small segments are compacted by those who append.
+const SMALL_SEGMENTS_BLOCK: u64 = 256;
+/// For how long an append is delayed at most.
+const DELAY: Duration = Duration::from_millis(10);
+/// Maintenance that has not been seen for so many milliseconds is not waited for.
+const SERVED_MS: u64 = 10_000;
 
 /// What a step of maintenance did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +48,8 @@ pub struct MaintenanceReport {
     pub flushed_rows: u64,
     /// Whether a checkpoint was taken.
     pub checkpoint: bool,
+    /// Rows of segments that were merged.
+    pub compacted_rows: u64,
     /// Files removed.
     pub removed_files: u64,
     /// Whether more work is due now: call again without waiting.
@@ -42,6 +68,7 @@ impl Inner {
                 Err(MaintenanceError::Failed(reason))
             };
         }
+        self.maintained_ms.store(self.now_ms().max(1), Ordering::Relaxed);
         // The log writer makes the file itself if this fails, and fails for good if that fails too.
         let _ = self.wal.prepare_next();
         let version = self.version.load_full();
@@ -65,7 +92,9 @@ impl Inner {
             return Ok(report);
         }
         self.fold_deletes(&version);
-        report.more = self.store.has_trash();
+        drop(version);
+        report.compacted_rows = self.compact_due()?;
+        report.more = report.compacted_rows > 0 || self.store.has_trash();
         Ok(report)
     }
 
@@ -77,7 +106,9 @@ impl Inner {
             return None;
         }
         if bytes >= options.tail_bytes_max {
-            return Some(Extent::All);
+            // The open chunk too if most of it is there.
+            let open = table.data.open_bytes();
+            return Some(if open * 2 >= bytes { Extent::All } else { Extent::Closed });
         }
         if rows >= options.tail_rows_max {
             return Some(Extent::Closed);
@@ -88,6 +119,43 @@ impl Inner {
         }
         // Rows that are updated again and again leave nothing but dead versions behind.
         (rows >= CHUNK_ROWS as u64).then_some(Extent::Dead)
+    }
+
+    /// Flushes a tail that is over its limit.
+    pub(crate) fn flush_pressing(&self, table: &TableVersion) -> Result<u64, MaintenanceError> {
+        let (rows, bytes) = table.data.tail_size();
+        let is_over = rows >= self.options.tail_rows_max || bytes >= self.options.tail_bytes_max;
+        match self.flush_due(table).filter(|_| is_over) {
+            Some(extent) => self.flush(&table.data, extent),
+            None => Ok(0),
+        }
+    }
+
+    /// Slows an append down where maintenance has fallen behind: see the module's documentation.
+    pub(crate) fn push_back(self: &Arc<Self>, data: &Arc<TableData>) {
+        let over = |times: u64| {
+            let (rows, bytes) = data.tail_size();
+            rows >= times * self.options.tail_rows_max || bytes >= times * self.options.tail_bytes_max
+        };
+        let small = data.compaction.small_segments();
+        if over(BLOCK_TIMES) {
+            // Behind the flush that runs, if any: it may have been enough.
+            if let Err(error) = self.flush_next(data, Extent::Closed) {
+                tracing::warn!(%error, storage = data.storage.0, "flush failed; the tail grows on");
+            }
+        } else if over(1) || small >= SMALL_SEGMENTS_DELAY {
+            self.request_maintenance();
+        }
+        if small >= SMALL_SEGMENTS_BLOCK {
+            if let Err(error) = self.compact_best() {
+                tracing::warn!(%error, storage = data.storage.0, "compaction failed; segments grow in number");
+            }
+        } else if over(DELAY_TIMES) || small >= SMALL_SEGMENTS_DELAY {
+            let maintained = self.maintained_ms.load(Ordering::Relaxed);
+            if maintained != 0 && self.now_ms().saturating_sub(maintained) < SERVED_MS {
+                self.wait_for_progress(DELAY);
+            }
+        }
     }
 
     /// Folds what every snapshot sees deleted.

@@ -21,6 +21,11 @@ pub struct StorageOptions {
     pub bulk_segment_rows: usize,
     /// Bytes that a bulk load buffers at most before it writes a segment, however few the rows. Default 768 MiB; at least 1 MiB.
     pub bulk_segment_bytes: usize,
+    /// Rows of a full segment, which compaction makes. Default 1,048,576, which is also the greatest value. Wide rows make smaller segments: one holds at most
+    /// `bulk_segment_bytes` before encoding.
+    pub compaction_segment_rows: usize,
+    /// Bytes that compaction in the background reads and writes a second, on average: after a step it pauses accordingly. Default 128 MiB; 0 means without a limit.
+    pub compaction_bytes_per_second: u64,
     /// Threads that encode the columns of one segment. Default 2; 0 counts as 1. They live as long as the segment is written.
     pub encode_threads: usize,
     /// Bytes of log after which a checkpoint is taken. Default 256 MiB; at least 64 KiB. Start-up replays at most about as much.
@@ -42,6 +47,8 @@ impl Default for StorageOptions {
             flush_idle_rows_min: 8_192,
             bulk_segment_rows: 1_048_576,
             bulk_segment_bytes: 768 << 20,
+            compaction_segment_rows: 1_048_576,
+            compaction_bytes_per_second: 128 << 20,
             encode_threads: 2,
             checkpoint_wal_bytes: 256 << 20,
             dictionary_cache_bytes: 256 << 20,

@@ -61,10 +61,8 @@ impl Snapshot {
     /// # Errors
     /// [`ReadError`] if a segment is damaged or the values are not of the columns' types.
     pub fn find(&self, access: &TableAccess, key: usize, values: &[ArrayRef]) -> Result<Option<Found>, ReadError> {
-        let Some(data) = self.data(access.table.storage) else { return Ok(None) };
         let keys = access.specs[key].keys(values, 1)?;
-        let place = data.find(access, key, &keys, self.view())?;
-        Ok(place.map(|place| Found { data, place }))
+        Ok(self.find_place(access, key, &keys)?.map(|(data, place)| Found { data, place }))
     }
 }
 

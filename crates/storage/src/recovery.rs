@@ -368,13 +368,22 @@ impl State {
     fn edit_manifest(&mut self, lsn: Lsn, edit: ManifestEdit) {
         self.next_segment = edit.add.iter().map(|entry| entry.id.0 + 1).fold(self.next_segment, u64::max);
         let Some(table) = self.tables.get_mut(&edit.storage) else { return };
-        table.segments.retain(|segment| !edit.remove.contains(&segment.entry.id));
-        for mut entry in edit.add {
-            entry.created = entry.created.resolve(lsn);
-            let carried = edit.carried.iter().filter(|carried| carried.segment == entry.id);
-            let deletes = Deletes::recovered(Default::default(), carried.map(|carried| (carried.offset, carried.lsn)));
-            table.segments.push(SegmentState { entry, deletes });
-        }
+        // What comes takes the place of what goes, as in the commit pipeline.
+        let goes = |segment: &SegmentState| edit.remove.contains(&segment.entry.id);
+        let at = table.segments.iter().position(goes).unwrap_or(table.segments.len());
+        table.segments.retain(|segment| !goes(segment));
+        let added: Vec<SegmentState> = edit
+            .add
+            .into_iter()
+            .map(|mut entry| {
+                entry.created = entry.created.resolve(lsn);
+                let carried = edit.carried.iter().filter(|carried| carried.segment == entry.id);
+                let carried = carried.map(|carried| (carried.offset, carried.lsn));
+                let deletes = Deletes::recovered(Default::default(), carried);
+                SegmentState { entry, deletes }
+            })
+            .collect();
+        table.segments.splice(at..at, added);
         if edit.tail_removed_before > 0 {
             table.rows = table.rows.split_off(&edit.tail_removed_before);
             table.next_row_id = table.next_row_id.max(edit.tail_removed_before);

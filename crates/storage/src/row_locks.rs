@@ -9,7 +9,7 @@
 //! ```
 //!
 //! All but KEY SHARE stand in the row's *deleted* slot, where whoever changes the row looks anyway (see [`stamp`](crate::stamp)): one that excludes others
-//! as a stamp of its transaction, SHARE as the number of a set of transactions, which is kept here. They need no care when a flush moves
+//! as a stamp of its transaction, SHARE as the number of a set of transactions, which is kept here. They need no care when a flush or a compaction moves
 //! the row, because the slot moves with it; and they never outlive a change of the row by somebody else, because they exclude it.
 //!
 //! KEY SHARE does outlive changes: it admits updates that keep the key, and has to hold for the versions that come of them. So it locks the values of the row's keys, in a table
@@ -33,6 +33,7 @@ use crate::deletes::Deletes;
 use crate::error::WriteError;
 use crate::key_index::KeySpec;
 use crate::located::Located;
+use crate::segment::{Segment, trail};
 use crate::stamp::{ShareSet, Stamp, StampState};
 use crate::table::TableData;
 use crate::tail::Chunk;
@@ -241,18 +242,32 @@ impl<'a> Claim<'a> {
     /// Marks a row's slot; returns the new stamp and the one before, or nothing if the row is held already.
     fn mark(&self, row: Located<'_>) -> Result<Option<(Stamp, Stamp)>, WriteError> {
         match row {
-            Located::Segment(segment, offset) => self.at(&mut (&mut *segment.deletes.write(), offset)),
+            Located::Segment(segment, offset) => self.mark_segment(segment, offset),
             Located::Tail(chunk, index) => {
                 let Some(moved) = chunk.moved_to.get() else { return self.at(&mut (chunk.as_ref(), index)) };
                 // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
                 let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
-                let marked = self.at(&mut (&mut *segment.deletes.write(), offset))?;
+                let marked = self.mark_segment(segment, offset)?;
                 if let Some((stamp, _)) = marked {
                     chunk.set_deleted(index, stamp);
                 }
                 Ok(marked)
             }
         }
+    }
+
+    /// Marks a row that is or was in a segment. Where the row is now it is decided, at its earlier places it is noted for snapshots that still read those.
+    fn mark_segment(&self, segment: &Arc<Segment>, offset: u32) -> Result<Option<(Stamp, Stamp)>, WriteError> {
+        if segment.moved_to.get().is_none() {
+            return self.at(&mut (&mut *segment.deletes.write(), offset));
+        }
+        let places: Vec<_> = trail(segment, offset).collect();
+        let (newest, at) = places[places.len() - 1];
+        let marked = self.at(&mut (&mut *newest.deletes.write(), at))?;
+        if let Some((stamp, _)) = marked {
+            places[..places.len() - 1].iter().for_each(|(segment, offset)| segment.deletes.write().put(*offset, stamp));
+        }
+        Ok(marked)
     }
 
     fn at(&self, slot: &mut impl Slot) -> Result<Option<(Stamp, Stamp)>, WriteError> {

@@ -3,6 +3,8 @@
 //! The file is opened when its first column is read. Who created the rows matters only until the transaction that loaded them ends: the segments of a published
 //! version are seen whole by every snapshot that holds the version.
 //!
+//! A segment that was compacted stays for the snapshots that still read it, and knows where its rows are now.
+//!
 //! **Invariant.** A file lives as long as a [`Segment`] of it. One that has been marked obsolete puts its file in the trash when its last owner drops it; the mark is set only
 //! when no later start will ask for the file: the record that drops it is durable, or the record that would add it will never be written.
 
@@ -93,6 +95,9 @@ impl SegmentStore {
     }
 }
 
+/// A column and its bounds in a segment, as bytes that compare like the values.
+type SortRange = (ColumnId, Option<(Vec<u8>, Vec<u8>)>);
+
 /// A segment in use.
 pub(crate) struct Segment {
     /// What the manifest says of it.
@@ -104,6 +109,37 @@ pub(crate) struct Segment {
     pub(crate) deletes: RwLock<Deletes>,
     pub(crate) keys: Mutex<Vec<Arc<SegmentKeys>>>,
     obsolete: AtomicBool,
+    /// Least and greatest value of the column by which the table is sorted, once compaction has asked for them.
+    pub(crate) sort_range: Mutex<Option<SortRange>>,
+    /// Where a compaction has put the rows. Set once, under the table's `moves` lock held exclusively.
+    pub(crate) moved_to: OnceLock<Relocated>,
+}
+
+/// Where a compacted segment's rows are now.
+#[derive(Debug)]
+pub(crate) struct Relocated {
+    /// The segments that came of the compaction. All but the last have `segment_rows` rows.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) segment_rows: u32,
+    /// For every row of the old segment, its place in the new ones, counted through; [`Relocated::GONE`] for rows that were left out.
+    pub(crate) positions: Box<[u32]>,
+}
+
+impl Relocated {
+    /// The position of a row that was left out.
+    pub(crate) const GONE: u32 = u32::MAX;
+
+    /// Segment and offset of a row; `None` if it was left out.
+    pub(crate) fn place(&self, offset: u32) -> Option<(&Arc<Segment>, u32)> {
+        let position = *self.positions.get(offset as usize)?;
+        let segment = self.segments.get((position / self.segment_rows) as usize)?;
+        (position != Relocated::GONE).then_some((segment, position % self.segment_rows))
+    }
+}
+
+/// A row's places, from this one on to where compactions have put it since. Stays as it is while the table's `moves` or the log latch is held.
+pub(crate) fn trail(segment: &Arc<Segment>, offset: u32) -> impl Iterator<Item = (&Arc<Segment>, u32)> {
+    std::iter::successors(Some((segment, offset)), |(segment, offset)| segment.moved_to.get()?.place(*offset))
 }
 
 impl Segment {
@@ -117,6 +153,8 @@ impl Segment {
             deletes: RwLock::new(deletes),
             keys: Mutex::default(),
             obsolete: AtomicBool::new(false),
+            sort_range: Mutex::default(),
+            moved_to: OnceLock::new(),
         }
     }
 
@@ -283,6 +321,13 @@ impl Drop for Segment {
         self.store.granules.forget(self.info.id);
         if *self.obsolete.get_mut() {
             self.store.discard(self.info.id);
+        }
+        // An old snapshot may hold the first of a long line: it is dropped in a loop, not by recursion.
+        let mut next = self.moved_to.take().map_or_else(Vec::new, |moved| moved.segments);
+        while let Some(segment) = next.pop() {
+            if let Some(mut segment) = Arc::into_inner(segment) {
+                next.extend(segment.moved_to.take().into_iter().flat_map(|moved| moved.segments));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
 use arrow::datatypes::{DataType, Field, Schema};
-use colonnade_columnar::{ColumnSpec, WriteOptions, write_segment};
+use colonnade_columnar::{ColumnSource, ColumnSpec, WriteOptions, write_segment_columns};
 use colonnade_types::{ColumnId, SegmentId, TableDefinition};
 
 use crate::disk::{Disk, DiskError, DiskFile};
@@ -23,6 +23,38 @@ pub(crate) enum SegmentFileError {
     Rows(String),
     #[error(transparent)]
     Read(ReadError),
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Why the source of a column gave none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ColumnError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<ColumnError> for colonnade_columnar::WriteError {
+    fn from(error: ColumnError) -> Self {
+        colonnade_columnar::WriteError::Source(Box::new(error))
+    }
+}
+
+impl From<colonnade_columnar::WriteError> for SegmentFileError {
+    fn from(error: colonnade_columnar::WriteError) -> SegmentFileError {
+        let colonnade_columnar::WriteError::Source(source) = error else {
+            return SegmentFileError::Rows(error.to_string());
+        };
+        match source.downcast::<ColumnError>() {
+            Ok(error) => match *error {
+                ColumnError::Read(error) => SegmentFileError::Read(error),
+                ColumnError::Stopped => SegmentFileError::Stopped,
+            },
+            Err(other) => SegmentFileError::Rows(other.to_string()),
+        }
+    }
 }
 
 impl From<SegmentFileError> for WriteError {
@@ -31,6 +63,7 @@ impl From<SegmentFileError> for WriteError {
             SegmentFileError::Disk(error) => error.into(),
             SegmentFileError::Rows(text) => WriteError::Mismatch(text),
             SegmentFileError::Read(error) => error.into(),
+            SegmentFileError::Stopped => WriteError::Failed(error.to_string()),
         }
     }
 }
@@ -41,6 +74,7 @@ impl From<SegmentFileError> for MaintenanceError {
             SegmentFileError::Disk(error) => error.into(),
             SegmentFileError::Rows(text) => MaintenanceError::Read(ReadError::Mismatch(text)),
             SegmentFileError::Read(error) => error.into(),
+            SegmentFileError::Stopped => MaintenanceError::Failed(error.to_string()),
         }
     }
 }
@@ -97,9 +131,25 @@ pub(crate) fn write(
     options: &WriteOptions,
     created: CreatedLsn,
 ) -> Result<SegmentEntry, SegmentFileError> {
+    assert!(data.iter().all(|batch| batch.num_columns() == columns.len()), "batches have the columns that are written");
+    let rows = data.iter().map(RecordBatch::num_rows).sum();
+    let source = |index: usize| Ok(data.iter().map(|batch| Arc::clone(batch.column(index))).collect());
+    write_columns(disk, id, columns, rows, &source, options, created)
+}
+
+/// The same for rows whose columns are asked for one by one.
+pub(crate) fn write_columns(
+    disk: &dyn Disk,
+    id: SegmentId,
+    columns: &[ColumnSpec],
+    rows: usize,
+    source: &ColumnSource<'_>,
+    options: &WriteOptions,
+    created: CreatedLsn,
+) -> Result<SegmentEntry, SegmentFileError> {
     let path = segment_path(id);
     let file = disk.create(&path)?;
-    let result = write_file(file.as_ref(), id, columns, data, options, created).and_then(|entry| {
+    let result = write_file(file.as_ref(), id, columns, rows, source, options, created).and_then(|entry| {
         disk.sync_dir(SEGMENT_DIR)?;
         Ok(entry)
     });
@@ -114,20 +164,21 @@ fn write_file(
     file: &dyn DiskFile,
     id: SegmentId,
     columns: &[ColumnSpec],
-    data: &[RecordBatch],
+    rows: usize,
+    source: &ColumnSource<'_>,
     options: &WriteOptions,
     created: CreatedLsn,
 ) -> Result<SegmentEntry, SegmentFileError> {
     let mut out = FileWriter { file, offset: 0, buffer: Vec::new(), end: Vec::new(), failed: None };
-    let written = write_segment(columns, data, options, &mut out);
-    let flushed = written.map_err(|error| error.to_string()).and_then(|summary| {
-        io::Write::flush(&mut out).map_err(|error| error.to_string())?;
+    let written = write_segment_columns(columns, rows, source, options, &mut out);
+    let flushed = written.map_err(SegmentFileError::from).and_then(|summary| {
+        io::Write::flush(&mut out).map_err(|error| SegmentFileError::Rows(error.to_string()))?;
         Ok(summary)
     });
     let summary = match (flushed, out.failed) {
         (Ok(summary), _) => summary,
         (Err(_), Some(error)) => return Err(SegmentFileError::Disk(error)),
-        (Err(text), None) => return Err(SegmentFileError::Rows(text)),
+        (Err(error), None) => return Err(error),
     };
     file.sync_data()?;
     assert_eq!(out.offset, summary.bytes, "the file is as long as its segment");

@@ -8,10 +8,13 @@ use colonnade_types::{ColumnId, Lsn, StorageId, TableDefinition};
 use crate::catalog::Catalog;
 use crate::database::Inner;
 use crate::error::ReadError;
+use crate::key_index::Keys;
+use crate::point::TableAccess;
 use crate::scan::Scan;
 use crate::segment::Segment;
+use crate::segment_keys::SegmentKeys;
 use crate::stamp::View;
-use crate::table::{DatabaseVersion, TableData};
+use crate::table::{DatabaseVersion, RowPlace, TableData};
 use crate::tail::Chunk;
 
 /// The database as one statement sees it. Cheap to clone; keeps alive what it sees.
@@ -90,12 +93,31 @@ impl Snapshot {
         &self.body.view
     }
 
-    /// What writers of a body of rows share; `None` if the snapshot does not see the rows at all.
-    pub(crate) fn data(&self, storage: StorageId) -> Option<Arc<TableData>> {
-        match self.body.base.version.tables.get(&storage) {
-            Some(version) => Some(Arc::clone(&version.data)),
-            None => self.body.own.get(&storage).map(|own| Arc::clone(&own.data)),
+    /// Finds a row by the one key of `keys`, in the places that the snapshot reads: what has been moved or compacted since is found where it was.
+    pub(crate) fn find_place(
+        &self,
+        access: &TableAccess,
+        key: usize,
+        keys: &Keys,
+    ) -> Result<Option<(Arc<TableData>, RowPlace)>, ReadError> {
+        let storage = access.table.storage;
+        let committed = self.body.base.version.tables.get(&storage);
+        let own = self.body.own.get(&storage);
+        let Some(data) = committed.map(|table| &table.data).or(own.map(|own| &own.data)) else { return Ok(None) };
+        let view = &self.body.view;
+        let head = committed.map(|table| &table.head).or(own.and_then(|own| own.head.as_ref()));
+        if let Some(head) = head
+            && let Some(place) = data.find_in_tail(access, key, keys, view, head)?
+        {
+            return Ok(Some((Arc::clone(data), place)));
         }
+        let loaded = own.into_iter().flat_map(|own| &own.segments).filter(|segment| view.sees(segment.created()));
+        for segment in committed.into_iter().flat_map(|table| &table.segments).chain(loaded) {
+            if let Some(offset) = SegmentKeys::of(segment, &access.specs[key])?.find_visible(segment, keys, view)? {
+                return Ok(Some((Arc::clone(data), RowPlace::Segment(Arc::clone(segment), offset))));
+            }
+        }
+        Ok(None)
     }
 
     /// The segments and the first chunk of a body of rows; always the same for the same snapshot, so that positions are addresses.

@@ -5,8 +5,8 @@
 //! TableVersion one per change       first chunk of the tail, committed segments                published with the database's version
 //! ```
 //!
-//! Lock order: `flushing`, `latch`, `moves`, the log latch, a segment's deletes. `moves` is held shared by whoever sets a stamp of existing rows, and exclusively while
-//! a flush carries stamps over to a segment: so no stamp is set at a place that has just been left.
+//! Lock order: a table's running compaction, `flushing`, `latch`, `moves`, the log latch, a segment's deletes. `moves` is held shared by whoever sets a stamp of existing rows, and exclusively while
+//! a flush or a compaction carries stamps over to a segment: so no stamp is set at a place that has just been left.
 //!
 //! **Invariants.** Rows are appended under the latch only. The latch's segments are every segment that may hold a live row, also of a load
 //! that is not committed and of a flush that is not yet visible.
@@ -20,6 +20,7 @@ use colonnade_types::{Lsn, StorageId, TableDefinition, TxnId};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::Catalog;
+use crate::compaction::CompactionState;
 use crate::error::{ReadError, WriteError};
 use crate::key_index::{self, KeySpec, Occupancy};
 use crate::load_check::LoadCheck;
@@ -30,7 +31,7 @@ use crate::row_locks::RowLocks;
 use crate::segment::Segment;
 use crate::segment_keys::{self, SegmentKeys};
 use crate::stamp::{Stamp, StampState, View};
-use crate::tail::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
+use crate::tail::{self, CHUNK_BYTES_MAX, CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk};
 use crate::tail_keys::TailKeys;
 
 /// The committed state of everything at one LSN.
@@ -59,6 +60,7 @@ pub(crate) struct TableData {
     pub(crate) row_locks: RowLocks,
     /// Held by the one flush that runs.
     pub(crate) flushing: Mutex<()>,
+    pub(crate) compaction: CompactionState,
     tail_rows: AtomicU64,
     tail_bytes: AtomicU64,
     last_write_ms: AtomicU64,
@@ -146,6 +148,7 @@ impl TableData {
             moves: RwLock::new(()),
             row_locks: RowLocks::default(),
             flushing: Mutex::new(()),
+            compaction: CompactionState::default(),
             tail_rows: AtomicU64::new(rows),
             tail_bytes: AtomicU64::new(bytes),
             last_write_ms: AtomicU64::new(0),
@@ -172,6 +175,11 @@ impl TableData {
     /// Rows and bytes of the tail.
     pub(crate) fn tail_size(&self) -> (u64, u64) {
         (self.tail_rows.load(Ordering::Relaxed), self.tail_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of the chunk that still gets rows.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        self.latch.lock().last().bytes() as u64
     }
 
     /// When the last row was appended, in the clock's milliseconds.
@@ -259,15 +267,14 @@ impl TableData {
         Ok((first_row_id, spans))
     }
 
-    /// Finds the row version with a key that `view` sees; `keys` holds that one key.
-    ///
-    /// The state under the latch serves every snapshot: what has left the tail is in a segment with the LSN that created it, and what has left both is seen by nobody.
-    pub(crate) fn find(
+    /// Finds the row version of the tail with a key that `view` sees; `keys` holds that one key, and `head` is the first chunk that the snapshot reads.
+    pub(crate) fn find_in_tail(
         &self,
         access: &TableAccess,
         key: usize,
         keys: &key_index::Keys,
         view: &View,
+        head: &Arc<Chunk>,
     ) -> Result<Option<RowPlace>, ReadError> {
         let Some(hash) = keys.hashes[0] else { return Ok(None) };
         let spec = &access.specs[key];
@@ -279,13 +286,15 @@ impl TableData {
                 return Ok(Some(RowPlace::Tail(Arc::clone(chunk), at)));
             }
         }
-        // Looking into files needs no latch: a segment that leaves meanwhile stays readable, and its rows are the same.
-        let segments: Vec<Arc<Segment>> =
-            latched.segments.iter().filter(|segment| segment.created() != Stamp::ABORTED).map(Arc::clone).collect();
+        let first = Arc::clone(&latched.chunks[0]);
         drop(latched);
-        for segment in segments {
-            if let Some(offset) = SegmentKeys::of(&segment, spec)?.find_visible(&segment, keys, view)? {
-                return Ok(Some(RowPlace::Segment(segment, offset)));
+        // A snapshot that is older than the last flush reads chunks that the index has forgotten.
+        let left = tail::chunks(head).take_while(|chunk| !Arc::ptr_eq(chunk, &first));
+        for chunk in left.filter(|chunk| chunk.len() > 0) {
+            let theirs = spec.tail_keys(chunk, 0, chunk.len())?;
+            let same = |at: &usize| theirs.hashes[*at] == Some(hash) && theirs.rows.row(*at) == keys.rows.row(0);
+            if let Some(at) = (0..theirs.hashes.len()).filter(same).find(|at| chunk.shows(*at, view)) {
+                return Ok(Some(RowPlace::Tail(Arc::clone(chunk), at)));
             }
         }
         Ok(None)
@@ -341,7 +350,8 @@ impl Latched {
     /// The open chunk, or a new one if that has no room or another layout.
     fn room_for(&mut self, layout: &Arc<RowLayout>) -> Arc<Chunk> {
         let last = self.last();
-        if last.room() == 0 || (!Arc::ptr_eq(&last.layout, layout) && last.layout != *layout) {
+        let full = last.room() == 0 || last.bytes() >= CHUNK_BYTES_MAX;
+        if full || (!Arc::ptr_eq(&last.layout, layout) && last.layout != *layout) {
             let capacity = match last.len() {
                 0 => CHUNK_ROWS_FIRST,
                 len => (len * 8).clamp(CHUNK_ROWS_FIRST, CHUNK_ROWS),

@@ -81,6 +81,11 @@ impl Waits {
         }
     }
 
+    /// Whether a transaction has begun and not yet ended.
+    pub(crate) fn is_running(&self, txn: TxnId) -> bool {
+        self.graph.lock().running.contains_key(&txn)
+    }
+
     /// Running transactions.
     pub(crate) fn running(&self) -> usize {
         self.graph.lock().running.len()
@@ -190,7 +195,9 @@ mod tests {
         let waits = waits(1..3);
         let mut wait = wait_for(&waits, 1, 2);
         assert_eq!((&mut wait).now_or_never(), None);
+        assert!(waits.is_running(TxnId(2)));
         waits.end(TxnId(2));
+        assert!(!waits.is_running(TxnId(2)), "before any waiter has noticed");
         assert_eq!(wait.now_or_never(), Some(Ok(())));
         assert_eq!(wait_for(&waits, 1, 2).now_or_never(), Some(Ok(())), "ended long ago");
     }

@@ -1,7 +1,8 @@
 //! What a transaction has done, so that it can be committed or undone.
 //!
-//! A delete is marked at every place that a snapshot may read the row: in its chunk, and in the segment if the chunk has moved. Places are found anew each time, because
-//! a flush may have moved a chunk in between; the flush itself carries the marks over.
+//! A delete is marked at every place that a snapshot may read the row: in its chunk, in the segment if the chunk has moved, in the next segment if that was compacted.
+//! Places are found anew each time, because a flush or a compaction may have moved the row in between; it carries the marks over itself. The last place of a row
+//! is where others meet the mark: it is set there first, and taken away there last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::sync::Arc;
 use colonnade_types::{SegmentId, StorageId};
 
 use crate::catalog::CatalogEdit;
+use crate::deletes::Deletes;
 use crate::row_codec::Rows;
 use crate::row_locks::LockedRows;
-use crate::segment::Segment;
+use crate::segment::{Segment, trail};
 use crate::stamp::Stamp;
 use crate::table::{Span, TableData};
 use crate::tail::Chunk;
@@ -51,29 +53,32 @@ pub(crate) struct Marks {
 impl Marks {
     /// Sets the stamp of every mark. The caller holds the table's `moves`.
     pub(crate) fn stamp(&self, stamp: Stamp) {
-        for (chunk, index) in &self.tail {
-            chunk.set_deleted(*index, stamp);
-            if let Some((segment, offset)) = chunk.moved_to.get().and_then(|moved| moved.place(*index)) {
-                segment.deletes.write().put(offset, stamp);
-            }
-        }
-        for (segment, offsets) in &self.segments {
-            let mut deletes = segment.deletes.write();
-            offsets.iter().for_each(|offset| deletes.put(*offset, stamp));
-        }
+        self.each(|chunk, index| chunk.set_deleted(index, stamp), |deletes, offset| deletes.put(offset, stamp));
     }
 
     /// Takes every mark away. The caller holds the table's `moves`.
     pub(crate) fn clear(&self) {
+        self.each(|chunk, index| chunk.set_deleted(index, Stamp::NEVER), Deletes::clear);
+    }
+
+    /// Visits every place of every marked row, each row's newest place last. The caller holds the table's `moves`.
+    fn each(&self, in_tail: impl Fn(&Chunk, usize), in_segment: impl Fn(&mut Deletes, u32)) {
+        let later = |segment, offset| {
+            trail(segment, offset).for_each(|(segment, offset)| in_segment(&mut segment.deletes.write(), offset));
+        };
         for (chunk, index) in &self.tail {
-            chunk.set_deleted(*index, Stamp::NEVER);
+            in_tail(chunk, *index);
             if let Some((segment, offset)) = chunk.moved_to.get().and_then(|moved| moved.place(*index)) {
-                segment.deletes.write().clear(offset);
+                later(segment, offset);
             }
         }
         for (segment, offsets) in &self.segments {
             let mut deletes = segment.deletes.write();
-            offsets.iter().for_each(|offset| deletes.clear(*offset));
+            offsets.iter().for_each(|offset| in_segment(&mut deletes, *offset));
+            drop(deletes);
+            if let Some(moved) = segment.moved_to.get() {
+                offsets.iter().filter_map(|offset| moved.place(*offset)).for_each(|(to, at)| later(to, at));
+            }
         }
     }
 
@@ -82,40 +87,40 @@ impl Marks {
         if before == Stamp::NEVER { self.clear() } else { self.stamp(before) }
     }
 
-    /// Takes marks away that still are `from`. The caller holds the table's `moves`.
+    /// Takes marks away that still are `from`; whatever else stands there has come after the mark, and stays. The caller holds the table's `moves`.
     pub(crate) fn clear_if(&self, from: Stamp) {
-        for (chunk, index) in &self.tail {
-            // Whatever else stands there has come after the mark, and stays.
-            let _ = chunk.replace_deleted(*index, from, Stamp::NEVER);
-            if let Some((segment, offset)) = chunk.moved_to.get().and_then(|moved| moved.place(*index)) {
-                let _ = segment.deletes.write().replace(offset, from, Stamp::NEVER);
-            }
-        }
-        for (segment, offsets) in &self.segments {
-            let mut deletes = segment.deletes.write();
-            for offset in offsets {
-                let _ = deletes.replace(*offset, from, Stamp::NEVER);
-            }
-        }
+        self.each(
+            |chunk, index| {
+                let _ = chunk.replace_deleted(index, from, Stamp::NEVER);
+            },
+            |deletes, offset| {
+                let _ = deletes.replace(offset, from, Stamp::NEVER);
+            },
+        );
     }
 
-    /// Where the rows are now, for the log: row ids, and segments with offsets. The caller holds the log latch, so that no
-    /// flush moves rows until the record is in the log.
+    /// Where the rows are now, for the log: row ids, and segments with offsets. The caller holds the log latch, so that neither a
+    /// flush nor a compaction moves rows until the record is in the log.
     pub(crate) fn resolve(&self) -> (Vec<u64>, BTreeMap<SegmentId, Vec<u32>>) {
         let mut row_ids = Vec::new();
         let mut segments: BTreeMap<SegmentId, Vec<u32>> = BTreeMap::new();
+        let mut put = |segment, offset| {
+            if let Some((segment, offset)) = trail(segment, offset).last() {
+                segments.entry(segment.info.id).or_default().push(offset);
+            }
+        };
         for (chunk, index) in &self.tail {
             match chunk.moved_to.get() {
                 None => row_ids.push(chunk.row_id(*index)),
                 Some(moved) => {
                     if let Some((segment, offset)) = moved.place(*index) {
-                        segments.entry(segment.info.id).or_default().push(offset);
+                        put(segment, offset);
                     }
                 }
             }
         }
         for (segment, offsets) in &self.segments {
-            segments.entry(segment.info.id).or_default().extend(offsets);
+            offsets.iter().for_each(|offset| put(segment, *offset));
         }
         row_ids.sort_unstable();
         segments.values_mut().for_each(|offsets| offsets.sort_unstable());

@@ -5,6 +5,7 @@
 
 mod history;
 
+use colonnade_storage::Thoroughness;
 use colonnade_storage::disk::Disk;
 use colonnade_testkit::{Fault, Random, SimDisk, Survival};
 use history::{Model, Outcome, World, digest, sequence_of};
@@ -66,6 +67,21 @@ const SCRIPT: &[Step] = &[
             txn.delete("t", &others)
         })
     }),
+    ("compaction, while a delete is running, one in the log and one rolled back", |world| {
+        let ids = world.ids(30);
+        world.transact(true, |txn| txn.insert("t", &ids, 25))?;
+        world.flush("t")?;
+        let mut running = world.begin();
+        let some = running.pick("t", 2, 6);
+        running.delete("t", &some)?;
+        let mut undone = world.begin();
+        let others = undone.pick("t", 4, 6);
+        undone.delete("t", &others)?;
+        world.compact("t", Thoroughness::Full)?;
+        undone.txn.rollback();
+        world.commit(running, false)?;
+        world.settle()
+    }),
     ("bulk load of several segments", |world| {
         let (ids, more) = (world.ids(100), world.ids(5));
         world.transact(true, |txn| {
@@ -117,7 +133,32 @@ const SCRIPT: &[Step] = &[
         txn.drop_table("u")?;
         world.commit(txn, true)
     }),
+    ("a delete that a compaction overtakes", |world| {
+        let ids = world.ids(40);
+        world.transact(true, |txn| txn.bulk("t", &ids, 65))?;
+        let mut txn = world.begin();
+        let some = txn.pick("t", 1, 5);
+        txn.update("t", &some, 66)?;
+        world.commit(txn, false)?;
+        world.maintain_unapplied()?;
+        let mut txn = world.begin();
+        let ids = txn.pick("t", 0, 7);
+        world.maintain_unapplied()?;
+        let free: Vec<i64> = ids.into_iter().filter(|id| !some.contains(id)).collect();
+        txn.delete("t", &free)?;
+        world.maintain_unapplied()?;
+        world.commit(txn, false)?;
+        world.settle()
+    }),
     ("maintenance", World::maintain),
+    ("deleted rows leave their segments", |world| {
+        world.transact(true, |txn| {
+            let most: Vec<i64> = txn.pick("v", 0, 1).into_iter().filter(|id| id % 3 > 0).collect();
+            txn.delete("v", &most)
+        })?;
+        world.compact("v", Thoroughness::Deleted)?;
+        world.compact("t", Thoroughness::Full)
+    }),
     ("truncate and fill again, rename", |world| {
         let (ids, more) = (world.ids(70), world.ids(12));
         world.transact(false, |txn| {

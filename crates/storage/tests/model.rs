@@ -7,7 +7,7 @@ mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use colonnade_storage::{RowLockMode, Snapshot};
+use colonnade_storage::{RowAddress, RowLockMode, Snapshot, Thoroughness, WriteError};
 use colonnade_testkit::{Random, SimDisk};
 use history::{Model, Outcome, Rows, Txn, World, contents, digest};
 
@@ -15,6 +15,16 @@ const STEPS: usize = 120;
 const MODES: [RowLockMode; 4] =
     [RowLockMode::KeyShare, RowLockMode::Share, RowLockMode::NoKeyUpdate, RowLockMode::Update];
 const TABLES: [&str; 3] = ["a", "b", "c"];
+
+/// A transaction whose rows move between its snapshot and its delete.
+struct Late {
+    txn: Txn,
+    snapshot: Snapshot,
+    /// Address and content of the rows.
+    rows: BTreeMap<i64, (RowAddress, String)>,
+    /// `History::changes` when the snapshot was taken.
+    changes: u64,
+}
 
 /// A history in the making.
 struct History {
@@ -26,6 +36,10 @@ struct History {
     open: Option<(Txn, BTreeSet<i64>, BTreeMap<i64, String>)>,
     /// Rows of table `a` that the open transaction has locked and not deleted.
     locked: BTreeSet<i64>,
+    /// A transaction that will delete rows of table `a` by where its snapshot has found them.
+    late: Option<Late>,
+    /// How often rows were changed.
+    changes: u64,
     log: Vec<String>,
 }
 
@@ -33,12 +47,15 @@ impl History {
     fn new(seed: u64) -> History {
         let disk = SimDisk::new();
         let world = World::open(&disk).unwrap();
+        let random = Random::new(seed);
         let mut history = History {
             world,
-            random: Random::new(seed),
+            random,
             held: Vec::new(),
             open: None,
             locked: BTreeSet::new(),
+            late: None,
+            changes: 0,
             log: Vec::new(),
         };
         for table in TABLES {
@@ -68,15 +85,21 @@ impl History {
                 let ids = self.world.ids(count);
                 self.world.transact(true, |txn| txn.bulk(table, &ids, value))
             }
-            52..64 => self.world.flush(table),
-            64..68 => self.world.checkpoint(),
+            52..58 => self.world.flush(table),
+            58..61 => self.world.compact(table, Thoroughness::Full),
+            61..62 => self.world.compact(table, Thoroughness::Deleted),
+            62..64 => self.world.maintain_unapplied(),
+            64..66 => self.world.checkpoint(),
+            66..68 => self.delete_late(),
             68..74 => self.world.maintain(),
             74..78 => self.open_or_end(),
             78..81 => self.rolled_back(table, value),
-            81..83 if self.open.is_none() => {
+            81..83 if self.open.is_none() && self.late.is_none() => {
                 self.world.transact(true, |txn| if txn_is_wide(txn, table) { Ok(()) } else { txn.add_column(table) })
             }
-            83..85 if self.open.is_none() => self.world.transact(true, |txn| txn.truncate(table)),
+            83..85 if self.open.is_none() && self.late.is_none() => {
+                self.world.transact(true, |txn| txn.truncate(table))
+            }
             85..90 => {
                 self.hold();
                 Ok(())
@@ -121,7 +144,57 @@ impl History {
         txn.update(table, &updated, value)?;
         let deleted = free(&txn, other);
         txn.delete(other, &deleted)?;
+        self.changes += 1;
         self.world.commit(txn, wait)
+    }
+
+    /// Takes a snapshot, or deletes rows where an earlier one has found them, wherever flush and compaction have put them since.
+    fn delete_late(&mut self) -> Outcome {
+        self.world.settle()?;
+        let Some(late) = self.late.take() else {
+            let mut txn = self.world.begin_repeatable();
+            let snapshot = txn.txn.snapshot();
+            let content = txn.model.tables.get("a").cloned().unwrap_or_default();
+            let addresses = txn.addresses(&snapshot, "a")?;
+            let percent = [3, 30][self.random.index(2)];
+            let mut rows = BTreeMap::new();
+            for (id, address) in addresses {
+                if self.random.chance(percent) {
+                    rows.insert(id, (address, content[&id].clone()));
+                }
+            }
+            self.late = Some(Late { txn, snapshot, rows, changes: self.changes });
+            return Ok(());
+        };
+        let Late { mut txn, snapshot, rows, changes } = late;
+        let Some(table) = txn.table("a") else { return Ok(()) };
+        let addresses: Vec<RowAddress> = rows.values().map(|(address, _)| *address).collect();
+        match txn.txn.delete(&snapshot, &table, &addresses) {
+            Ok(()) => {
+                let mut model = self.world.model().clone();
+                let content = model.tables.entry("a".to_owned()).or_default();
+                for (id, (_, row)) in &rows {
+                    if content.remove(id).as_ref() != Some(row) {
+                        return Err(format!("row {id} was deleted late and is not what the snapshot had"));
+                    }
+                }
+                let own = txn.txn.snapshot();
+                let seen = txn.addresses(&own, "a")?;
+                if let Some(id) = rows.keys().find(|id| seen.contains_key(*id)) {
+                    return Err(format!("row {id} is seen by the transaction that has deleted it"));
+                }
+                if self.random.chance(30) {
+                    txn.txn.rollback();
+                    return Ok(());
+                }
+                txn.model = model;
+                self.changes += 1;
+                self.world.commit(txn, true)
+            }
+            Err(WriteError::Conflict) if self.changes > changes => Ok(()),
+            Err(WriteError::Blocked(_)) if self.open.is_some() => Ok(()),
+            Err(error) => Err(format!("late delete: {error}")),
+        }
     }
 
     fn rolled_back(&mut self, table: &'static str, value: i64) -> Outcome {
@@ -164,6 +237,7 @@ impl History {
                 let columns = row.matches('|').count() - 1;
                 rows.insert(id, row + &"|7".repeat(wide - columns));
             }
+            self.changes += 1;
             return self.world.commit(txn, true);
         }
         let mut txn = self.world.begin();
@@ -220,6 +294,7 @@ impl History {
         self.held.clear();
         self.open = None;
         self.locked.clear();
+        self.late = None;
     }
 
     fn replace(&mut self, disk: &SimDisk, model: Model) -> Outcome {

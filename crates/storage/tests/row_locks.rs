@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use colonnade_storage::{Isolation, LockedBy, RowLockMode, Transaction, WriteError};
+use colonnade_storage::{Isolation, LockedBy, RowLockMode, Thoroughness, Transaction, WriteError};
 use colonnade_types::TableDefinition;
 use futures::FutureExt;
 use support::{Fixture, batch, commit, scan};
@@ -75,18 +75,42 @@ enum Site {
     Tail,
     Segment,
     Moved,
+    /// A segment that was merged with another after the first act.
+    Compacted,
 }
 
-const SITES: [Site; 3] = [Site::Tail, Site::Segment, Site::Moved];
+const SITES: [Site; 4] = [Site::Tail, Site::Segment, Site::Moved, Site::Compacted];
 
 fn filled(site: Site) -> (Fixture, Arc<TableDefinition>) {
     let fixture = Fixture::new();
     let table = fixture.create("t", true);
-    fixture.insert(&table, (0..10).map(|id| (id, 0)));
-    if site == Site::Segment {
-        assert_eq!(fixture.flush(&table), 10);
+    fixture.insert(&table, (0..6).map(|id| (id, 0)));
+    if site == Site::Compacted {
+        assert_eq!(fixture.flush(&table), 6);
+    }
+    fixture.insert(&table, (6..10).map(|id| (id, 0)));
+    match site {
+        Site::Segment => assert_eq!(fixture.flush(&table), 10),
+        Site::Compacted => assert_eq!(fixture.flush(&table), 4),
+        Site::Tail | Site::Moved => {}
     }
     (fixture, table)
+}
+
+/// Moves the rows, if it is the site's way that they move.
+fn shift(fixture: &Fixture, table: &TableDefinition, site: Site) {
+    match site {
+        Site::Tail | Site::Segment => {}
+        Site::Moved => {
+            fixture.flush(table);
+        }
+        Site::Compacted => {
+            let segments = fixture.db.table_status(table.storage).segments;
+            fixture.db.compact_table(table.storage, Thoroughness::Full, &|| true).unwrap();
+            while fixture.db.step_log() {}
+            assert!(segments > 1 && fixture.db.table_status(table.storage).segments < segments, "merged");
+        }
+    }
 }
 
 #[test]
@@ -97,9 +121,7 @@ fn every_pair_meets_as_in_postgresql() {
                 let (fixture, table) = filled(site);
                 let (mut one, mut two) = (fixture.begin(), fixture.begin());
                 held.run(&mut one, &table, 5).unwrap();
-                if site == Site::Moved {
-                    fixture.flush(&table);
-                }
+                shift(&fixture, &table, site);
                 let met = wanted.run(&mut two, &table, 5);
                 let expected = conflict(held.mode(), wanted.mode());
                 assert_eq!(blocked(&met, &one), expected, "{site:?}: {held:?}, then {wanted:?}: {met:?}");
@@ -133,9 +155,7 @@ fn what_one_holds_is_no_obstacle_to_it() {
                 let (fixture, table) = filled(site);
                 let (mut one, mut two) = (fixture.begin(), fixture.begin());
                 held.run(&mut one, &table, 5).unwrap();
-                if site == Site::Moved {
-                    fixture.flush(&table);
-                }
+                shift(&fixture, &table, site);
                 let savepoint = one.savepoint();
                 wanted.run(&mut one, &table, 5).unwrap();
                 let strongest = held.mode().max(wanted.mode());
@@ -170,9 +190,7 @@ fn many_share_and_the_last_one_opens() {
                 lock(sharer, &table, 3, mode).unwrap();
                 lock(sharer, &table, 3, mode).unwrap();
             }
-            if site == Site::Moved {
-                fixture.flush(&table);
-            }
+            shift(&fixture, &table, site);
             let mut other = fixture.begin();
             while let Some(mut sharer) = sharers.pop() {
                 assert!(lock(&mut other, &table, 3, Update).is_err());
@@ -193,9 +211,7 @@ fn a_key_share_holds_for_the_versions_that_keep_the_key() {
         let (fixture, table) = filled(site);
         let mut child = fixture.begin();
         lock(&mut child, &table, 7, KeyShare).unwrap();
-        if site == Site::Moved {
-            fixture.flush(&table);
-        }
+        shift(&fixture, &table, site);
         for _ in 0..3 {
             let mut parent = fixture.begin();
             Act::Update.run(&mut parent, &table, 7).unwrap();
@@ -233,9 +249,7 @@ fn locked_rows_are_skipped_and_the_others_locked() {
             for id in [2, 5, 7] {
                 held.run(&mut one, &table, id).unwrap();
             }
-            if site == Site::Moved {
-                fixture.flush(&table);
-            }
+            shift(&fixture, &table, site);
             let snapshot = two.snapshot();
             let found = scan(&snapshot, &table);
             let addresses: Vec<_> = found.iter().map(|row| row.2).collect();
@@ -280,9 +294,7 @@ fn a_changed_row_is_a_conflict_for_an_older_snapshot() {
             let mut writer = fixture.begin();
             Act::Update.run(&mut writer, &table, 5).unwrap();
             commit(writer);
-            if site == Site::Moved {
-                fixture.flush(&table);
-            }
+            shift(&fixture, &table, site);
             let met = old.lock_rows(&snapshot, &table, &[address], mode, LockedBy::Blocks);
             assert!(matches!(met, Err(WriteError::Conflict)), "{site:?} {mode:?} {met:?}");
         }
@@ -306,9 +318,7 @@ fn locks_alone_write_nothing_and_do_not_survive() {
         for (id, mode) in (0..).zip(MODES) {
             lock(&mut txn, &table, id, mode).unwrap();
         }
-        if site == Site::Moved {
-            fixture.flush(&table);
-        }
+        shift(&fixture, &table, site);
         fixture.db.checkpoint().unwrap();
         let mut ending = fixture.begin();
         lock(&mut ending, &table, 8, Update).unwrap();

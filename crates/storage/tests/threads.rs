@@ -1,11 +1,11 @@
-//! Many threads at once: transfers between accounts keep their sum, whatever is flushed and checkpointed meanwhile.
+//! Many threads at once: transfers between accounts keep their sum, whatever is flushed, checkpointed and compacted meanwhile.
 
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use colonnade_storage::{Database, Isolation, LockedBy, RowLockMode, StorageOptions, WriteError};
+use colonnade_storage::{Database, Isolation, LockedBy, RowLockMode, StorageOptions, Thoroughness, WriteError};
 use colonnade_types::TxnId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -25,7 +25,7 @@ impl Drop for StopOnDrop<'_> {
 }
 
 #[test]
-fn transfers_keep_the_sum_under_flush_and_checkpoint() {
+fn transfers_keep_the_sum_under_flush_checkpoint_and_compaction() {
     let options = StorageOptions {
         tail_rows_max: 1_024,
         checkpoint_wal_bytes: 1 << 16,
@@ -46,6 +46,14 @@ fn transfers_keep_the_sum_under_flush_and_checkpoint() {
                 db.maintain().unwrap();
                 db.wait_for_work(Duration::from_millis(5));
             }
+        });
+        let compactor = scope.spawn(|| {
+            let mut merged = 0;
+            while !stop.load(Ordering::Relaxed) {
+                merged += db.compact_table(table.storage, Thoroughness::Full, &|| true).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            merged
         });
         let transfers: Vec<_> = (0..4)
             .map(|seed| {
@@ -93,6 +101,7 @@ fn transfers_keep_the_sum_under_flush_and_checkpoint() {
         stop.store(true, Ordering::Relaxed);
         transfers.into_iter().for_each(|thread| thread.join().unwrap());
         maintenance.join().unwrap();
+        assert!(compactor.join().unwrap() > 0, "segments were merged meanwhile");
         db.close().unwrap();
         drop(stopper);
         writer.join().unwrap();
@@ -127,6 +136,7 @@ fn locks_exclude_while_rows_move() {
             while !stop.load(Ordering::Relaxed) {
                 db.flush_table(table.storage).unwrap();
                 db.maintain().unwrap();
+                db.compact_table(table.storage, Thoroughness::Full, &|| true).unwrap();
                 std::thread::sleep(Duration::from_millis(2));
             }
         });

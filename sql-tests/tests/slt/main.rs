@@ -1,4 +1,5 @@
-//! Runs the files of `cases/`: in process, over the wire, and against PostgreSQL.
+//! Runs the files of `cases/`: in process, over the wire, and against PostgreSQL. `.slt` files are sqllogictest's, `.script` files have several sessions
+//! that wait for each other ([`script`]) and run over the wire and against PostgreSQL.
 //!
 //! ```text
 //! cargo test --workspace --test slt                          all files, in process and over the wire
@@ -14,6 +15,7 @@ mod database;
 mod in_process;
 mod postgres;
 mod result_text;
+mod script;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -56,7 +58,8 @@ fn main() {
     let postgres = std::env::var("COLONNADE_PG_COMPAT_URL").ok();
     let update = std::env::var("COLONNADE_SLT_UPDATE").unwrap_or_default();
     let mut trials = Vec::new();
-    for case in cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    for case in cases(&root) {
         // A known failure may be one of types, which the client library of the wire does not show.
         let mut places = if case.known_failure { vec![Place::InProcess] } else { vec![Place::InProcess, Place::Wire] };
         if case.pg_compat && postgres.is_some() {
@@ -71,11 +74,12 @@ fn main() {
             trials.push(Trial::test(name, move || run(&case, place, url.as_deref(), update)));
         }
     }
+    trials.extend(script::trials(&root, postgres.as_deref(), &update));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// All files below a directory, by name.
-fn cases(root: &Path) -> Vec<Case> {
+/// All files with an extension below a directory, by name.
+fn files(root: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -83,28 +87,44 @@ fn cases(root: &Path) -> Vec<Case> {
             let path = entry.expect("a directory entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "slt") {
-                let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let name = path.strip_prefix(root).unwrap_or(&path).with_extension("").display().to_string();
-                let pg_compat =
-                    text.lines().take(3).any(|line| line.starts_with("# labels:") && line.contains("pg_compat"));
-                found.push(Case { known_failure: name.starts_with("known_failures/"), path, name, pg_compat });
+            } else if path.extension().is_some_and(|other| other == extension) {
+                found.push(path);
             }
         }
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.sort();
     found
 }
 
-/// Runs one file in one place.
-fn run(case: &Case, place: Place, postgres: Option<&str>, update: bool) -> Result<(), Failed> {
+/// All `.slt` files.
+fn cases(root: &Path) -> Vec<Case> {
+    let case = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.strip_prefix(root).unwrap_or(&path).with_extension("").display().to_string();
+        let pg_compat = text.lines().take(3).any(|line| line.starts_with("# labels:") && line.contains("pg_compat"));
+        Case { known_failure: name.starts_with("known_failures/"), path, name, pg_compat }
+    };
+    let mut cases: Vec<Case> = files(root, "slt").into_iter().map(case).collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
+
+/// Runs a future on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(16 << 20)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let result = runtime.block_on(async {
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+/// Runs one file in one place.
+fn run(case: &Case, place: Place, postgres: Option<&str>, update: bool) -> Result<(), Failed> {
+    let result = block_on(async {
         let database = Database::open(place, postgres, &case.name).await?;
         let result = match place {
             Place::InProcess => check(case, &database, update, || in_process::Connection::open(&database)).await,
@@ -113,7 +133,6 @@ fn run(case: &Case, place: Place, postgres: Option<&str>, update: bool) -> Resul
         database.close().await;
         result
     });
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match (case.known_failure && place != Place::Postgres && !update, result) {
         (false, result) => result.map_err(Failed::from),
         (true, Err(_)) => Ok(()),

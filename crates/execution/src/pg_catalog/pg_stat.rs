@@ -20,6 +20,9 @@ pub(super) const PG_STAT_ACTIVITY: SystemView = SystemView {
         let time = |micros: Option<i64>| micros.map_or(Value::Null, Value::Timestamp);
         let mut rows = Vec::new();
         for session in source.info.sessions().activity() {
+            // Whoever waited for a transaction that has ended does not wait any more, even if it has not gone on yet.
+            let locked = session.waits_for.is_some_and(|holder| source.info.database().is_running(holder));
+            let wait = |text: &'static str| if locked { Value::from(text) } else { Value::Null };
             rows.push(row![
                 DATABASES[0].0,
                 &session.database,
@@ -35,8 +38,8 @@ pub(super) const PG_STAT_ACTIVITY: SystemView = SystemView {
                 time(session.transaction_start),
                 time(session.statement_start),
                 time(Some(session.state_change)),
-                Value::Null,
-                Value::Null,
+                wait("Lock"),
+                wait("transactionid"),
                 session.state,
                 Value::Null,
                 Value::Null,

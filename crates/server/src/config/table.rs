@@ -259,6 +259,14 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option(
         "Storage",
+        "compaction_bytes_per_second",
+        Kind::Bytes(0, 64 * GIB),
+        "128MiB",
+        "Bytes of segments that compaction in the background reads and writes a second, on average: after each of its steps it pauses accordingly. 0 sets no limit.",
+        |config, value| config.storage.compaction_bytes_per_second = number(&value, 128 * MIB),
+    ),
+    option(
+        "Storage",
         "dictionary_cache_bytes",
         Kind::Bytes(0, 64 * GIB),
         "256MiB",

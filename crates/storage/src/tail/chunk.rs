@@ -23,6 +23,8 @@ use crate::stamp::{Stamp, View};
 
 /// Rows of a full chunk, which is a granule.
 pub(crate) const CHUNK_ROWS: usize = 8_192;
+/// Bytes of rows from which on a chunk gets no more, so that a tail of wide rows has several.
+pub(crate) const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// Rows of the first chunk of a tail: most tables are small.
 pub(crate) const CHUNK_ROWS_FIRST: usize = 128;
 

@@ -14,7 +14,7 @@ pub(crate) mod chunk;
 
 use std::sync::Arc;
 
-pub(crate) use chunk::{CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk, Moved};
+pub(crate) use chunk::{CHUNK_BYTES_MAX, CHUNK_ROWS, CHUNK_ROWS_FIRST, Chunk, Moved};
 
 /// The chunks from `head` on, in order.
 pub(crate) fn chunks(head: &Arc<Chunk>) -> impl Iterator<Item = &Arc<Chunk>> {

@@ -3,7 +3,7 @@
 /// Counters since the log was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalStats {
-    /// Records appended.
+    /// Records made durable.
     pub records: u64,
     /// Bytes written, frame headers and padding included.
     pub bytes_written: u64,
@@ -24,6 +24,7 @@ impl WalStats {
     pub const GROUP_BUCKETS: usize = 12;
 
     pub(super) fn count_group(&mut self, records: u64) {
+        self.records += records;
         if records > 0 {
             let bucket = (records.ilog2() as usize).min(WalStats::GROUP_BUCKETS - 1);
             self.groups[bucket] += 1;
@@ -42,6 +43,7 @@ mod tests {
         for records in [0, 1, 2, 3, 4, 1 << 20] {
             stats.count_group(records);
         }
+        assert_eq!(stats.records, 10 + (1 << 20));
         assert_eq!(stats.groups[..3], [1, 2, 1]);
         assert_eq!(stats.groups[WalStats::GROUP_BUCKETS - 1], 1);
         assert_eq!(stats.group_records_max, 1 << 20);

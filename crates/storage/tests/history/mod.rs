@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringView
 use arrow::datatypes::Int64Type;
 use colonnade_storage::{
     CatalogEdit, CommitTicket, Database, Isolation, LockedBy, RowAddress, RowLockMode, Snapshot, StorageOptions,
-    Transaction, Visibility, WriteError,
+    Thoroughness, Transaction, Visibility, WriteError,
 };
 use colonnade_testkit::{ManualClock, Random, SimDisk};
 use colonnade_types::{
@@ -31,6 +31,8 @@ pub fn options() -> StorageOptions {
     StorageOptions {
         wal_file_bytes: 16 << 10,
         bulk_segment_rows: 40,
+        compaction_segment_rows: 150,
+        compaction_bytes_per_second: 0,
         encode_threads: 1,
         checkpoint_wal_bytes: 64 << 10,
         flush_idle_ms: 0,
@@ -86,6 +88,11 @@ impl World {
         Txn { txn: self.db.begin(Isolation::ReadCommitted), model: self.model().clone(), db: self.db.clone() }
     }
 
+    /// A transaction that reads the state of now to its end.
+    pub fn begin_repeatable(&self) -> Txn {
+        Txn { txn: self.db.begin(Isolation::RepeatableRead), model: self.model().clone(), db: self.db.clone() }
+    }
+
     /// Commits; with `wait`, until it is acknowledged.
     pub fn commit(&mut self, txn: Txn, wait: bool) -> Outcome {
         let Txn { txn, model, .. } = txn;
@@ -133,6 +140,20 @@ impl World {
         // Commits that wait are applied first; a flush leaves out what is not.
         let Some(table) = self.table(name) else { return Ok(()) };
         self.db.flush_table(table.storage).map_err(text)?;
+        Ok(())
+    }
+
+    /// Compacts a table, and waits until that is visible.
+    pub fn compact(&mut self, name: &str, thoroughness: Thoroughness) -> Outcome {
+        let Some(table) = self.table(name) else { return Ok(()) };
+        self.db.compact_table(table.storage, thoroughness, &|| true).map_err(text)?;
+        Ok(())
+    }
+
+    /// One step of maintenance whose record, if it makes one, is in the log and not yet applied.
+    pub fn maintain_unapplied(&mut self) -> Outcome {
+        self.clock.advance(10_000_000);
+        self.db.maintain().map_err(text)?;
         Ok(())
     }
 
@@ -436,6 +457,12 @@ impl Txn {
     pub fn update(&mut self, name: &str, ids: &[i64], value: i64) -> Outcome {
         self.delete(name, ids)?;
         self.insert(name, ids, value)
+    }
+
+    /// Addresses of all rows that a snapshot of this transaction shows, by id.
+    pub fn addresses(&self, snapshot: &Snapshot, name: &str) -> Result<BTreeMap<i64, RowAddress>, String> {
+        let Some(table) = self.table(name) else { return Ok(BTreeMap::new()) };
+        Ok(scan(snapshot, &table)?.into_iter().map(|row| (row.id, row.address)).collect())
     }
 
     /// Some ids of a table: each `step`-th from `first` on.

@@ -11,7 +11,9 @@ use colonnade_storage::{
     CatalogEdit, Database, FileDisk, Isolation, RowAddress, Snapshot, StorageOptions, SystemClock, Transaction,
     Visibility, WriteError,
 };
-use colonnade_types::{ColumnDefinition, ColumnId, KeyConstraint, Lsn, Oid, Relation, SqlType, TableDefinition};
+use colonnade_types::{
+    ColumnDefinition, ColumnId, KeyConstraint, Lsn, Oid, Relation, SegmentId, SqlType, TableDefinition,
+};
 
 /// A database in a temporary directory, which goes with it.
 pub struct Fixture {
@@ -57,6 +59,20 @@ impl Fixture {
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path().join("segments")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Bytes of all segment files, the files of their keys not counted.
+    pub fn segment_bytes(&self) -> u64 {
+        let segments = self.names().into_iter().filter(|name| name.ends_with(".seg"));
+        segments.map(|name| self.dir.path().join("segments").join(name).metadata().unwrap().len()).sum()
+    }
+
+    /// Flips bits in the first page of a segment's file.
+    pub fn damage(&self, segment: SegmentId) {
+        let path = self.dir.path().join(colonnade_storage::segment_path(segment));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40..60].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&path, bytes).unwrap();
     }
 
     pub fn begin(&self) -> Transaction {
