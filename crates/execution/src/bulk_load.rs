@@ -36,7 +36,7 @@ impl BulkLoad {
             Some(Relation::Table(table)) => table.clone(),
             _ => return Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))),
         };
-        transaction.lock(LockTarget::Relation(table.oid), LockMode::Shared).map_err(refused)?;
+        transaction.lock(LockTarget::Relation(table.oid), LockMode::RowExclusive).map_err(refused)?;
         Ok(BulkLoad { engine: engine.clone(), transaction, table })
     }
 

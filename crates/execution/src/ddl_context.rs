@@ -1,6 +1,6 @@
 //! What a statement that changes the catalog works with.
 
-use colonnade_storage::{Database, LockMode, LockTarget, Transaction, WriteError};
+use colonnade_storage::{Awaited, Database, LockMode, LockTarget, Transaction, WriteError};
 use colonnade_types::{SqlType, TableDefinition};
 use sqlparser::ast;
 
@@ -55,7 +55,8 @@ impl DdlContext<'_> {
             match self.transaction.lock(target.clone(), mode) {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Blocked(holder)) => {
-                    self.waiter.wait(self.database, self.transaction.id(), holder).await?;
+                    let awaited = Awaited::Lock(target.clone(), mode);
+                    self.waiter.wait_for(self.database, self.transaction.id(), holder, awaited).await?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use colonnade_storage::Database;
 use colonnade_types::TxnId;
@@ -96,6 +97,8 @@ pub struct SessionList {
 pub(crate) struct SessionEntry {
     pub(crate) activity: Mutex<SessionActivity>,
     pub(crate) cancel: CancelHandle,
+    /// The storage's number of its latest transaction.
+    pub(crate) transaction: AtomicU64,
 }
 
 impl SessionEntry {
@@ -135,6 +138,13 @@ impl SessionList {
             }
             None => false,
         }
+    }
+
+    /// The process id of the session whose latest transaction this is.
+    pub(crate) fn process_of(&self, transaction: TxnId) -> Option<i32> {
+        let entries = self.entries.lock();
+        let own = entries.iter().find(|entry| entry.transaction.load(Ordering::Relaxed) == transaction.0)?;
+        Some(own.activity.lock().process_id)
     }
 
     pub(crate) fn add(&self, entry: Arc<SessionEntry>) {

@@ -13,6 +13,7 @@
 //! | `scan` | Reading tables: pruning, late materialisation. |
 //! | `fast` | Statements about one row, without a plan. |
 //! | `dml`, [`copy`] | Writing them. |
+//! | `locking` | `SELECT ... FOR UPDATE` and its kin. |
 //! | `ddl`, [`ddl_context`] | Changing the catalog. |
 //! | `functions`, `pg_catalog`, `information_schema`, `system_views` | What PostgreSQL has built in. |
 //! | [`bulk_load`] | Loading a table from batches, without SQL in between. |
@@ -34,6 +35,7 @@ mod fast;
 pub mod functions;
 mod guarded_join;
 mod information_schema;
+mod locking;
 mod locks;
 pub mod names;
 pub mod outcome;

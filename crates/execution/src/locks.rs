@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use colonnade_storage::{CommitError, Database, ReadError, SequenceError, WriteError};
+use colonnade_storage::{
+    Awaited, CommitError, Database, Deadlock, LockTarget, ReadError, SequenceError, WaitEdge, WriteError,
+};
 use colonnade_types::{SqlState, TxnId, ValueError};
 
 use crate::cancel::CancelGuard;
-use crate::engine::SessionEntry;
+use crate::engine::{SessionEntry, SessionList};
 use crate::error::{Error, Result};
 
 /// How long and under which guard a statement waits for others.
@@ -15,15 +17,28 @@ use crate::error::{Error, Result};
 pub(crate) struct LockWaiter {
     pub(crate) guard: CancelGuard,
     pub(crate) timeout: Option<Duration>,
+    /// Whose transactions take part in a deadlock.
+    pub(crate) sessions: SessionList,
     /// Where others see that the session waits.
     pub(crate) entry: Arc<SessionEntry>,
 }
 
 impl LockWaiter {
-    /// Waits until `holder` has ended.
+    /// Waits until `holder` has ended, because of a row or a key.
     pub(crate) async fn wait(&self, database: &Database, waiter: TxnId, holder: TxnId) -> Result<()> {
+        self.wait_for(database, waiter, holder, Awaited::Transaction).await
+    }
+
+    /// Waits until `holder` has ended.
+    pub(crate) async fn wait_for(
+        &self,
+        database: &Database,
+        waiter: TxnId,
+        holder: TxnId,
+        awaited: Awaited,
+    ) -> Result<()> {
         let _shown = self.entry.show_wait(holder);
-        let waiting = database.wait_for(waiter, holder);
+        let waiting = database.wait_for_it(waiter, holder, awaited);
         let outcome = match self.timeout {
             None => self.guard.run(waiting).await?,
             Some(timeout) => match self.guard.run(tokio::time::timeout(timeout, waiting)).await? {
@@ -33,10 +48,33 @@ impl LockWaiter {
                 }
             },
         };
-        outcome.map_err(|_| {
-            Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
-                .with_detail(format!("Transaction {waiter} waits for transaction {holder}, which waits for it."))
-        })
+        outcome.map_err(|deadlock| self.deadlock(&deadlock))
+    }
+
+    /// PostgreSQL's report of a deadlock: a line for each that waits.
+    fn deadlock(&self, deadlock: &Deadlock) -> Error {
+        let process = |txn| self.sessions.process_of(txn).unwrap_or_default();
+        let line = |edge: &WaitEdge| {
+            let what = match &edge.awaited {
+                Awaited::Transaction => format!("ShareLock on transaction {}", edge.holder),
+                Awaited::Lock(LockTarget::Relation(oid) | LockTarget::Readers(oid), mode) => {
+                    format!(
+                        "{} on relation {oid} of database {}",
+                        mode.name(),
+                        crate::pg_catalog::pg_database::DATABASE_OID
+                    )
+                }
+                Awaited::Lock(LockTarget::Name(_, name) | LockTarget::Schema(name), mode) => {
+                    format!("{} on name \"{name}\"", mode.name())
+                }
+            };
+            format!("Process {} waits for {what}; blocked by process {}.", process(edge.waiter), process(edge.holder))
+        };
+        let lines: Vec<String> = deadlock.cycle.iter().map(line).collect();
+        tracing::info!(detail = lines.join(" "), "deadlock detected");
+        Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+            .with_detail(lines.join("\n"))
+            .with_hint("See server log for query details.")
     }
 }
 

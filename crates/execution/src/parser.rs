@@ -330,6 +330,8 @@ impl<'a> Cursor<'a> {
         part: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
         let dialect = PostgreSqlDialect {};
+        let locking = crate::locking::clause::rewrite(tokens);
+        let tokens = locking.as_deref().unwrap_or(tokens);
         let mut parser =
             Parser::new(&dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens.to_vec());
         let parsed = part(&mut parser);
@@ -401,8 +403,8 @@ impl<'a> Cursor<'a> {
             "declare" | "fetch" | "move" | "close" => {
                 Err(Error::unsupported("cursors").with_hint("Use a portal of the extended protocol."))
             }
-            "listen" | "notify" | "unlisten" | "lock" | "merge" | "do" | "call" | "grant" | "revoke" | "cluster"
-            | "reindex" | "refresh" => Err(Error::unsupported(first.to_ascii_uppercase())),
+            "listen" | "notify" | "unlisten" | "merge" | "do" | "call" | "grant" | "revoke" | "cluster" | "reindex"
+            | "refresh" => Err(Error::unsupported(first.to_ascii_uppercase())),
             "insert" => self.insert(),
             "alter" | "comment" => self.extended(),
             "create" => self.create(),

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::record_batch::RecordBatch;
@@ -131,7 +132,11 @@ impl Session {
             state: "idle",
             ..SessionActivity::default()
         };
-        let entry = Arc::new(SessionEntry { activity: parking_lot::Mutex::new(activity), cancel: cancel.clone() });
+        let entry = Arc::new(SessionEntry {
+            activity: parking_lot::Mutex::new(activity),
+            cancel: cancel.clone(),
+            transaction: AtomicU64::new(0),
+        });
         shared.sessions.add(Arc::clone(&entry));
         let (reported, reported_of) = (settings.reported(), settings.clone());
         Ok(Session {
@@ -295,6 +300,10 @@ impl Session {
             self.begin_statement()?;
         }
         let database = &self.engine.shared.database;
+        if !plan.is_write() && database.are_readers_kept_out() {
+            // The general path asks for the lock.
+            return Ok(None);
+        }
         let alone =
             self.state.block == Block::Idle && self.state.settings.default_isolation() <= IsolationLevel::ReadCommitted;
         if !plan.is_write() && alone {
@@ -315,7 +324,10 @@ impl Session {
             match attempt? {
                 fast::run::Attempt::Done(done) => return Ok(Some(done)),
                 fast::run::Attempt::Stale => return Ok(None),
-                fast::run::Attempt::Blocked(holder) => context.waiter.wait(&context.database, id, holder).await?,
+                fast::run::Attempt::Blocked(holder) => {
+                    self.entry.transaction.store(id.0, Ordering::Relaxed);
+                    context.waiter.wait(&context.database, id, holder).await?;
+                }
                 fast::run::Attempt::Conflict if context.repeatable => {
                     return Err(crate::locks::write_error(colonnade_storage::WriteError::Conflict, None));
                 }
@@ -412,6 +424,26 @@ impl Session {
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<String> {
         self.state.settings.get(name).ok()
+    }
+
+    /// How long the session may stay idle as it is now, and what it is told when it has been too long.
+    #[must_use]
+    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let settings = &self.state.settings;
+        let (limit, state, what) = match self.state.block {
+            Block::Explicit | Block::Failed => {
+                let state = SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
+                (settings.idle_in_transaction_session_timeout(), state, "idle-in-transaction timeout")
+            }
+            Block::Idle => (settings.idle_session_timeout(), SqlState::IDLE_SESSION_TIMEOUT, "idle-session timeout"),
+            // In the middle of a message's statements.
+            Block::Implicit => return None,
+        };
+        limit.map(|limit| {
+            let mut error = Error::new(state, format!("terminating connection due to {what}"));
+            error.severity = crate::error::Severity::Fatal;
+            (limit, error)
+        })
     }
 
     /// The engine that the session belongs to.
@@ -514,7 +546,8 @@ impl Session {
     fn begin_statement(&mut self) -> Result<()> {
         self.state.ensure(&self.engine.shared.database)?;
         self.state.used = true;
-        let catalog = self.with_transaction(|transaction| transaction.catalog())?;
+        let (id, catalog) = self.with_transaction(|transaction| (transaction.id(), transaction.catalog()))?;
+        self.entry.transaction.store(id.0, Ordering::Relaxed);
         let settings = &self.state.settings;
         self.binder.info.begin_statement(StatementInfo {
             catalog,
@@ -548,6 +581,7 @@ impl Session {
         LockWaiter {
             guard: self.guard.clone(),
             timeout: self.state.settings.lock_timeout(),
+            sessions: self.engine.shared.sessions.clone(),
             entry: Arc::clone(&self.entry),
         }
     }
@@ -878,6 +912,15 @@ impl Session {
                 ast::SetExpr::Select(select) if select.into.is_some() => self.create_table_as(sql, parameters).await,
                 _ => self.query(query, parameters).await,
             },
+            ast::Statement::Lock(lock) => {
+                if self.state.block == Block::Implicit {
+                    return Err(Error::new(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        "LOCK TABLE can only be used in transaction blocks",
+                    ));
+                }
+                Ok(Outcome::Command(crate::locking::table::lock(&self.context(), &self.binder, lock).await?))
+            }
             ast::Statement::Truncate(truncate) => {
                 let context = self.write_context("TRUNCATE TABLE")?;
                 Ok(Outcome::Command(crate::dml::truncate::truncate(&context, &self.binder, truncate).await?))
@@ -890,9 +933,20 @@ impl Session {
     }
 
     async fn query(&mut self, query: &ast::Query, parameters: &Parameters) -> Result<Outcome> {
-        let snapshot = self.snapshot()?;
-        let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
-        let bound = self.binder.plan(query, scope, parameters)?;
+        if crate::locking::clause::locks(query) {
+            let words = crate::locking::clause::first_words(query);
+            let context = self.write_context(&format!("SELECT {words}"))?;
+            return crate::locking::select::run(&context, &self.binder, query, parameters).await;
+        }
+        let bind = || {
+            let snapshot = self.snapshot()?;
+            let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
+            self.binder.plan(query, scope, parameters)
+        };
+        let mut bound = bind()?;
+        if crate::locking::table::wait_to_read(&self.context(), &bound.used).await? {
+            bound = bind()?;
+        }
         let bound = crate::rewrite::as_names(bound, &self.binder.state)?;
         let plan = physical_plan(&self.binder.state, &bound.plan).await?;
         let batches = run(&self.binder.state, plan, types_of(&bound.schema), self.guard.clone())?;
@@ -944,7 +998,7 @@ impl Session {
         if !with_data {
             return Ok(Outcome::Command(CommandTag::new("CREATE TABLE AS")));
         }
-        context.lock(table.oid, LockMode::Exclusive).await?;
+        context.lock(table.oid, LockMode::AccessExclusive).await?;
         let places: Vec<usize> = (0..table.columns.len()).collect();
         let written = crate::dml::insert::insert_from_plan(&context, &self.binder, &table, &places, bound.plan, false);
         match written.await {
@@ -973,6 +1027,13 @@ impl Session {
             }
             _ => return Err(Error::unsupported("EXPLAIN of this statement")),
         };
+        let mut query = query;
+        if crate::locking::clause::locks(&query) {
+            if options.analyze {
+                return Err(Error::unsupported("EXPLAIN ANALYZE of a query that locks rows"));
+            }
+            crate::locking::clause::strip(&mut query);
+        }
         let snapshot = self.snapshot()?;
         let scope = self.binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
         let bound = self.binder.plan(&query, scope, parameters)?;

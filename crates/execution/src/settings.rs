@@ -254,6 +254,8 @@ struct Body {
     search_path: Arc<Vec<String>>,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
+    idle_in_transaction_session_timeout: Option<Duration>,
+    idle_session_timeout: Option<Duration>,
     default_isolation: IsolationLevel,
     default_read_only: bool,
     force_path: ForcePath,
@@ -271,6 +273,8 @@ impl Settings {
             search_path: Arc::default(),
             statement_timeout: None,
             lock_timeout: None,
+            idle_in_transaction_session_timeout: None,
+            idle_session_timeout: None,
             default_isolation: IsolationLevel::ReadCommitted,
             default_read_only: false,
             force_path: ForcePath::Auto,
@@ -430,6 +434,18 @@ impl Settings {
         self.body.lock_timeout
     }
 
+    /// `idle_in_transaction_session_timeout`; `None` is no limit.
+    #[must_use]
+    pub fn idle_in_transaction_session_timeout(&self) -> Option<Duration> {
+        self.body.idle_in_transaction_session_timeout
+    }
+
+    /// `idle_session_timeout`; `None` is no limit.
+    #[must_use]
+    pub fn idle_session_timeout(&self) -> Option<Duration> {
+        self.body.idle_session_timeout
+    }
+
     /// `default_transaction_isolation`.
     pub(crate) fn default_isolation(&self) -> IsolationLevel {
         self.body.default_isolation
@@ -471,6 +487,7 @@ impl Settings {
         let path =
             path.into_iter().filter_map(|name| if name == "$user" { home.clone() } else { Some(name) }).collect();
         let (statement_timeout, lock_timeout) = (milliseconds("statement_timeout"), milliseconds("lock_timeout"));
+        let idle = (milliseconds("idle_in_transaction_session_timeout"), milliseconds("idle_session_timeout"));
         let default_isolation =
             IsolationLevel::parse(&text("default_transaction_isolation")).unwrap_or(IsolationLevel::ReadCommitted);
         let default_read_only = text("default_transaction_read_only") == "on";
@@ -487,6 +504,7 @@ impl Settings {
         body.default_isolation = default_isolation;
         body.default_read_only = default_read_only;
         body.force_path = force_path;
+        (body.idle_in_transaction_session_timeout, body.idle_session_timeout) = idle;
     }
 }
 

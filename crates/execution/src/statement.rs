@@ -209,6 +209,7 @@ impl Statement {
                 | ast::Statement::Update(_)
                 | ast::Statement::Delete(_)
                 | ast::Statement::Merge(_) => StatementKind::Write,
+                ast::Statement::Lock(_) => StatementKind::Utility,
                 _ => StatementKind::Ddl,
             },
         }

@@ -352,3 +352,32 @@ async fn copy_takes_rows_and_survives_failures() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_idle_too_long_is_put_out_and_gives_back_its_locks() {
+    with_server(
+        |_| {},
+        |address| {
+            let (mut client, mut other) = (RawClient::start(address), RawClient::start(address));
+            client.query("create table idle (a integer primary key)");
+            client.query("insert into idle values (1)");
+            client.query("set idle_in_transaction_session_timeout = '200ms'");
+            // Only a transaction counts.
+            std::thread::sleep(Duration::from_millis(500));
+            client.query("begin");
+            client.query("select a from idle for update");
+            let messages = other.query("delete from idle");
+            assert_eq!(messages[0].text(), "DELETE 1\0", "after the transaction was put an end to");
+            let error = client.next().unwrap();
+            assert_eq!((error.kind, error.field(b'S').as_deref()), ('E', Some("FATAL")));
+            assert_eq!(error.field(b'C').as_deref(), Some("25P03"));
+            assert_eq!(error.field(b'M').as_deref(), Some("terminating connection due to idle-in-transaction timeout"));
+            assert!(client.next().is_none());
+            other.query("set idle_session_timeout = '100ms'");
+            let error = other.next().unwrap();
+            assert_eq!(error.field(b'C').as_deref(), Some("57P05"));
+            assert_eq!(error.field(b'M').as_deref(), Some("terminating connection due to idle-session timeout"));
+        },
+    )
+    .await;
+}

@@ -92,6 +92,8 @@ impl LogState {
             StampState::Never | StampState::Aborted => Carry::Nothing,
             StampState::Committed(lsn) => Carry::Logged(lsn),
             StampState::Running(txn, _) => self.pending.get(&txn).map_or(Carry::Stamp, |lsn| Carry::Logged(*lsn)),
+            // A lock is no delete, whatever its transaction has in the log.
+            StampState::Locked(_) | StampState::Shared(_) => Carry::Stamp,
         }
     }
 
@@ -128,7 +130,7 @@ impl Inner {
                     let add = segments.iter().map(|segment| segment.info.clone()).collect();
                     encoder.manifest(&ManifestEdit { storage: data.storage, add, ..ManifestEdit::default() });
                 }
-                Write::Delete { .. } => {}
+                Write::Delete { .. } | Write::Lock(_) => {}
             }
         }
         let mut log = self.log.lock();
@@ -136,7 +138,7 @@ impl Inner {
             return Err((CommitError::Failed(reason.clone()), ending));
         }
         for write in ending.writes.iter().filter(|write| is_live(write)) {
-            if let Write::Delete { data, marks } = write {
+            if let Write::Delete { data, marks, .. } = write {
                 let (row_ids, segments) = marks.resolve();
                 if !row_ids.is_empty() {
                     encoder.delete(data.storage, &row_ids);

@@ -31,7 +31,7 @@ use crate::snapshot::{LiveVersion, Snapshot};
 use crate::stamp::{TXN_MAX, View};
 use crate::table::DatabaseVersion;
 use crate::transaction::{Isolation, Transaction};
-use crate::waits::{TransactionEnd, Waits};
+use crate::waits::{Awaited, TransactionEnd, Waits};
 use crate::wal::{Wal, WalStats};
 
 /// An open database. Cheap to clone; [`Database::close`] it before the last clone goes, or the next start replays the log.
@@ -79,6 +79,8 @@ pub struct StorageMetrics {
     pub wal: WalStats,
     /// Transactions that run now.
     pub running_transactions: u64,
+    /// Transactions that wait for another now.
+    pub waiting_transactions: u64,
     /// Read LSN of the oldest snapshot in use, or the visible LSN.
     pub oldest_snapshot: Lsn,
     /// For how many milliseconds there have been snapshots of that LSN without a break; 0 if none is in use.
@@ -434,9 +436,20 @@ impl Database {
         Transaction::new(Arc::clone(&self.inner), TxnId(id), isolation)
     }
 
-    /// Waits until `holder` has ended. Dropping the future ends the wait.
+    /// Waits until `holder` has ended, or has given something back. Dropping the future ends the wait.
     pub fn wait_for(&self, waiter: TxnId, holder: TxnId) -> TransactionEnd {
-        self.inner.waits.wait_for(waiter, holder)
+        self.wait_for_it(waiter, holder, Awaited::Transaction)
+    }
+
+    /// Waits as [`wait_for`](Self::wait_for) does, and says for what, should it be a deadlock.
+    pub fn wait_for_it(&self, waiter: TxnId, holder: TxnId, awaited: Awaited) -> TransactionEnd {
+        self.inner.waits.wait_for(waiter, holder, awaited)
+    }
+
+    /// Whether some transaction holds, or waits for, the lock of a relation's readers, so that readers have to ask for theirs.
+    #[must_use]
+    pub fn are_readers_kept_out(&self) -> bool {
+        self.inner.locks.are_readers_locked()
     }
 
     /// Whether a transaction is running: from its begin until its writes are visible or undone, which is before its commit is acknowledged.
@@ -520,6 +533,7 @@ impl Database {
         StorageMetrics {
             wal: self.inner.wal.stats(),
             running_transactions: self.inner.waits.running() as u64,
+            waiting_transactions: self.inner.waits.waiting() as u64,
             oldest_snapshot: self.inner.oldest_snapshot(),
             oldest_snapshot_age_ms: self.inner.oldest_snapshot_age_ms(),
             flushes: counters.flushes.load(Ordering::Relaxed),

@@ -1,6 +1,6 @@
-//! The deleted rows of a segment.
+//! The deleted and the locked rows of a segment.
 //!
-//! Recent deletes carry the stamp of who deleted; those that every snapshot sees are folded into one bitmap.
+//! Recent deletes, and locks, carry the stamp of who deleted or locked; deletes that every snapshot sees are folded into one bitmap.
 //!
 //! **Invariants.** An offset is in `base` or in `recent`, never in both. What is in `base` was committed at or before the read LSN of every snapshot
 //! that exists or will.
@@ -40,14 +40,18 @@ impl Deletes {
         }
     }
 
-    /// Marks a row deleted unless it is; else returns by whom.
-    pub(crate) fn mark(&mut self, offset: u32, stamp: Stamp) -> Result<(), Stamp> {
+    /// Sets who deleted or locked a row if that is `from` now; else returns who it is.
+    pub(crate) fn replace(&mut self, offset: u32, from: Stamp, to: Stamp) -> Result<(), Stamp> {
         match self.stamp(offset) {
-            Stamp::NEVER => {
-                self.recent.insert(offset, stamp.0);
+            found if found != from => Err(found),
+            _ if to == Stamp::NEVER => {
+                self.clear(offset);
                 Ok(())
             }
-            other => Err(other),
+            _ => {
+                self.put(offset, to);
+                Ok(())
+            }
         }
     }
 
@@ -58,7 +62,7 @@ impl Deletes {
         }
     }
 
-    /// Undoes a delete that was not committed.
+    /// Undoes a delete that was not committed, or takes a lock away.
     pub(crate) fn clear(&mut self, offset: u32) {
         self.recent.remove(&offset);
     }
@@ -97,7 +101,7 @@ impl Deletes {
 
     /// Rows deleted by anyone, running transactions included.
     pub(crate) fn len(&self) -> u64 {
-        self.base.len() + self.recent.len() as u64
+        self.base.len() + self.recent.values().filter(|stamp| !Stamp(**stamp).is_lock()).count() as u64
     }
 
     /// Rows whose delete was committed by `horizon`.
@@ -149,18 +153,21 @@ mod tests {
     #[test]
     fn folding_changes_nothing_that_a_snapshot_sees() {
         let mut deletes = Deletes::default();
-        deletes.mark(3, Stamp::committed(Lsn(5))).unwrap();
-        deletes.mark(4, Stamp::committed(Lsn(9))).unwrap();
-        deletes.mark(5, Stamp::running(TxnId(1), 0)).unwrap();
+        deletes.put(3, Stamp::committed(Lsn(5)));
+        deletes.put(4, Stamp::committed(Lsn(9)));
+        deletes.put(5, Stamp::running(TxnId(1), 0));
+        deletes.put(6, Stamp::locked(TxnId(1), true));
         let views = [View::committed(Lsn(7)), View::committed(Lsn(9)), View::own(Lsn(7), TxnId(1), 1)];
         let seen = |deletes: &Deletes| views.map(|view| (deletes.visibility(0, 8, &view), deletes.count(&view)));
         let before = seen(&deletes);
         assert_eq!(before.clone().map(|(_, count)| count), [1, 2, 2]);
         deletes.fold(Lsn(7));
         assert_eq!(seen(&deletes), before);
-        assert_eq!(deletes.mark(3, Stamp::running(TxnId(2), 0)), Err(Stamp::committed(Lsn(1))));
+        let other = Stamp::running(TxnId(2), 0);
+        assert_eq!(deletes.replace(3, Stamp::NEVER, other), Err(Stamp::committed(Lsn(1))));
         deletes.clear(5);
-        assert_eq!(deletes.mark(5, Stamp::running(TxnId(2), 0)), Ok(()));
+        assert_eq!(deletes.replace(5, Stamp::NEVER, other), Ok(()));
+        assert_eq!(deletes.len(), 3, "a locked row is not deleted");
         assert_eq!(deletes.visibility(8, 16, &views[1]), Visibility::All);
         let (base, recent) = deletes.dump(Lsn(9));
         assert_eq!((base.iter().collect::<Vec<_>>(), recent), (vec![3], vec![(4, Lsn(9))]));

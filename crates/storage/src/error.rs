@@ -3,6 +3,7 @@
 use colonnade_types::TxnId;
 
 use crate::disk::DiskError;
+use crate::waits::WaitEdge;
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +91,12 @@ pub enum CommitError {
 }
 
 /// Waiting would never end, because the holder waits for the waiter, directly or through others. SQLSTATE 40P01.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("deadlock detected")]
-pub struct Deadlock;
+pub struct Deadlock {
+    /// Who would wait for whom, from the waiter that is refused, each for the next and the last for the first.
+    pub cycle: Vec<WaitEdge>,
+}
 
 /// Why a sequence gave no value.
 #[derive(Clone, Debug, thiserror::Error)]

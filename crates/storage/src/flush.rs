@@ -312,7 +312,8 @@ fn kept_rows(chunk: &Chunk, horizon: Lsn) -> Option<Vec<u32>> {
     for row in 0..chunk.len() as u32 {
         match chunk.created(row as usize).state() {
             StampState::Running(..) => return None,
-            StampState::Aborted | StampState::Never => continue,
+            // Locks stand where deletes do, not here.
+            StampState::Aborted | StampState::Never | StampState::Locked(_) | StampState::Shared(_) => continue,
             StampState::Committed(_) => {}
         }
         match chunk.deleted(row as usize).state() {

@@ -230,10 +230,10 @@ impl Occupancy {
         match created.state() {
             StampState::Aborted | StampState::Never => return Occupancy::Dead,
             StampState::Running(other, _) if other != me => return Occupancy::Unsure(other),
-            StampState::Running(..) | StampState::Committed(_) => {}
+            StampState::Running(..) | StampState::Committed(_) | StampState::Locked(_) | StampState::Shared(_) => {}
         }
         match deleted.state() {
-            StampState::Never | StampState::Aborted => Occupancy::Taken,
+            StampState::Never | StampState::Aborted | StampState::Locked(_) | StampState::Shared(_) => Occupancy::Taken,
             StampState::Committed(_) => Occupancy::Dead,
             StampState::Running(other, _) if other == me => Occupancy::Free,
             StampState::Running(other, _) => Occupancy::Unsure(other),
@@ -349,6 +349,8 @@ mod tests {
             (mine, mine, Occupancy::Free),
             (others, Stamp::NEVER, Occupancy::Unsure(other)),
             (others, others, Occupancy::Unsure(other)),
+            (done, Stamp::locked(other, false), Occupancy::Taken),
+            (mine, Stamp::shared(crate::stamp::ShareSet(7)), Occupancy::Taken),
             (Stamp::ABORTED, Stamp::NEVER, Occupancy::Dead),
         ];
         for (created, deleted, expected) in cases {

@@ -15,7 +15,6 @@ use arrow::array::ArrayRef;
 use colonnade_types::{ColumnDefinition, TableDefinition};
 
 use crate::error::{ReadError, WriteError};
-use crate::fill;
 use crate::key_index::KeySpec;
 use crate::row_codec::RowLayout;
 use crate::snapshot::Snapshot;
@@ -73,20 +72,6 @@ impl Found {
     /// # Errors
     /// [`ReadError`] if its segment is damaged.
     pub fn read<'a>(&self, columns: impl Iterator<Item = &'a ColumnDefinition>) -> Result<Vec<ArrayRef>, ReadError> {
-        columns.map(|column| self.value(column)).collect()
-    }
-
-    fn value(&self, column: &ColumnDefinition) -> Result<ArrayRef, ReadError> {
-        let stored = match &self.place {
-            RowPlace::Tail(chunk, at) => match chunk.layout.index_of(column.id) {
-                Some(index) => Some(chunk.column_range(index, *at, *at + 1)?),
-                None => None,
-            },
-            RowPlace::Segment(segment, offset) => segment.value(column.id, *offset)?,
-        };
-        match stored {
-            Some(value) => Ok(value),
-            None => fill::missing_value(column),
-        }
+        columns.map(|column| self.place.located().value(column)).collect()
     }
 }

@@ -37,6 +37,17 @@ pub(crate) struct SegmentKeys {
     loading: Mutex<()>,
 }
 
+/// What a look-up finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// The keys have to be loaded first.
+    Unready,
+    /// No row that has the key and is not free.
+    Nothing,
+    /// The offset of such a row, and what stands there.
+    Row(u32, Occupancy),
+}
+
 /// Writes and syncs the key files of a new segment, names included, one for each key of `table`; nothing if it has none. To be called before the record that adds
 /// the segment is logged. After an error the segment is of no use: mark it obsolete, and its files go.
 pub(crate) fn write_all(table: &TableDefinition, segment: &Segment) -> Result<(), SegmentFileError> {
@@ -179,23 +190,32 @@ impl SegmentKeys {
         row: usize,
         me: TxnId,
     ) -> Result<Option<Occupancy>, ReadError> {
-        let Some(hash) = keys.hashes[row] else { return Ok(Some(Occupancy::Free)) };
+        Ok(match self.find(segment, keys, row, me)? {
+            Probed::Unready => None,
+            Probed::Nothing => Some(Occupancy::Free),
+            Probed::Row(_, occupancy) => Some(occupancy),
+        })
+    }
+
+    /// Looks as [`probe`](Self::probe) does, and says which row it is.
+    pub(crate) fn find(&self, segment: &Segment, keys: &Keys, row: usize, me: TxnId) -> Result<Probed, ReadError> {
+        let Some(hash) = keys.hashes[row] else { return Ok(Probed::Nothing) };
         if !self.bounds.admit(&keys.probe, row) {
-            return Ok(Some(Occupancy::Free));
+            return Ok(Probed::Nothing);
         }
-        let Some(file) = self.file.get() else { return Ok(None) };
+        let Some(file) = self.file.get() else { return Ok(Probed::Unready) };
         for offset in file.find(hash) {
             let deleted = segment.deletes.read().stamp(offset);
             match Occupancy::of(segment.created(), deleted, me) {
                 Occupancy::Free | Occupancy::Dead => {}
                 occupancy => {
                     if self.spec.segment_key(segment, offset)? == keys.rows.row(row) {
-                        return Ok(Some(occupancy));
+                        return Ok(Probed::Row(offset, occupancy));
                     }
                 }
             }
         }
-        Ok(Some(Occupancy::Free))
+        Ok(Probed::Nothing)
     }
 
     /// Looks for the one key of `keys`: the offset of the row that has it and that `view` sees. Loads the file.

@@ -24,8 +24,10 @@ use crate::compaction::CompactionState;
 use crate::error::{ReadError, WriteError};
 use crate::key_index::{self, KeySpec, Occupancy};
 use crate::load_check::LoadCheck;
+use crate::located::Located;
 use crate::point::TableAccess;
 use crate::row_codec::{RowError, RowLayout, Rows};
+use crate::row_locks::RowLocks;
 use crate::segment::Segment;
 use crate::segment_keys::{self, SegmentKeys};
 use crate::stamp::{Stamp, StampState, View};
@@ -55,6 +57,7 @@ pub(crate) struct TableData {
     pub(crate) storage: StorageId,
     pub(crate) latch: Mutex<Latched>,
     pub(crate) moves: RwLock<()>,
+    pub(crate) row_locks: RowLocks,
     /// Held by the one flush that runs.
     pub(crate) flushing: Mutex<()>,
     pub(crate) compaction: CompactionState,
@@ -78,6 +81,16 @@ pub(crate) struct Latched {
 pub(crate) enum RowPlace {
     Tail(Arc<Chunk>, usize),
     Segment(Arc<Segment>, u32),
+}
+
+impl RowPlace {
+    /// The place, borrowed.
+    pub(crate) fn located(&self) -> Located<'_> {
+        match self {
+            RowPlace::Tail(chunk, index) => Located::Tail(chunk, *index),
+            RowPlace::Segment(segment, offset) => Located::Segment(segment, *offset),
+        }
+    }
 }
 
 /// Rows of a chunk, consecutive.
@@ -133,6 +146,7 @@ impl TableData {
             storage,
             latch: Mutex::new(Latched { chunks, segments, keys: Vec::new(), next_row_id }),
             moves: RwLock::new(()),
+            row_locks: RowLocks::default(),
             flushing: Mutex::new(()),
             compaction: CompactionState::default(),
             tail_rows: AtomicU64::new(rows),
@@ -356,12 +370,12 @@ impl Latched {
     }
 
     /// The row with this id, in the tail.
-    fn find(&self, row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
+    pub(crate) fn find(&self, row_id: u64) -> Option<(&Arc<Chunk>, usize)> {
         find(&self.chunks, row_id)
     }
 
     /// Sees to it that there is an up-to-date index for each of `specs`, and no other; returns their positions.
-    fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, ReadError> {
+    pub(crate) fn prepare_keys(&mut self, specs: &[KeySpec]) -> Result<Vec<usize>, ReadError> {
         if self.keys.len() == specs.len() && self.keys.iter().zip(specs).all(|(keys, spec)| keys.spec.same(spec)) {
             return Ok((0..specs.len()).collect());
         }
@@ -378,6 +392,11 @@ impl Latched {
             });
         }
         Ok(positions)
+    }
+
+    /// The index of the tail at a position that [`prepare_keys`](Self::prepare_keys) has given.
+    pub(crate) fn tail_keys(&self, position: usize) -> &TailKeys {
+        &self.keys[position]
     }
 
     /// Checks that no row in the table, nor two of the new ones, have the same key.

@@ -3,7 +3,7 @@
 //! Writes go to the tables at once, stamped with the transaction's id and command, so that nobody else sees them. Ending it is either one record in the log
 //! ([`Transaction::commit`]), or going through the write set backwards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -18,18 +18,20 @@ use crate::commit::Ending;
 use crate::database::Inner;
 use crate::error::{CommitError, WriteError};
 use crate::key_index::{self, KeySpec};
+use crate::located::Located;
 use crate::locks::{LockMode, LockTarget};
 use crate::point::{Found, TableAccess};
 use crate::row_codec::{self, RowError};
+use crate::row_locks::{Claim, Claimed, LockedBy, LockedRows, RowLockMode};
 use crate::scan::Visibility;
-use crate::segment::{Segment, trail};
+use crate::segment::Segment;
 use crate::segment_keys;
 use crate::snapshot::{LiveVersion, OwnTable, OwnTables, Snapshot};
-use crate::stamp::{COMMAND_MAX, Stamp, StampState, View};
-use crate::table::{NewRows, RowPlace, TableData};
+use crate::stamp::{COMMAND_MAX, Stamp, View};
+use crate::table::{NewRows, TableData};
 use crate::tail::{self, Chunk};
 use crate::ticket::{CommitTicket, TicketState};
-use crate::write_set::{Marks, Write};
+use crate::write_set::Write;
 
 /// What a transaction's statements see of others' commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +58,9 @@ pub struct Transaction {
     /// How many of them edit the catalog.
     catalog_edits: usize,
     own: Arc<OwnTables>,
-    locks: HashMap<LockTarget, LockMode>,
-    /// Locks that were refused, where others may be waiting behind the wish.
+    /// In the order in which they were taken.
+    locks: Vec<(LockTarget, LockMode)>,
+    /// Locks that were refused once, where others may be waiting behind the wish.
     wished: HashSet<LockTarget>,
     catalog: Mutex<Option<OwnCatalog>>,
     ended: bool,
@@ -76,6 +79,7 @@ struct OwnCatalog {
 pub struct Savepoint {
     txn: TxnId,
     writes: usize,
+    locks: usize,
 }
 
 impl Transaction {
@@ -91,7 +95,7 @@ impl Transaction {
             writes: Vec::new(),
             catalog_edits: 0,
             own: Arc::default(),
-            locks: HashMap::new(),
+            locks: Vec::new(),
             wished: HashSet::new(),
             catalog: Mutex::new(None),
             ended: false,
@@ -161,24 +165,37 @@ impl Transaction {
         Snapshot::new(base, catalog, view, Arc::clone(&self.own))
     }
 
-    /// Locks `target` until the transaction ends. A lock that is held already is strengthened if need be.
+    /// Locks `target` until the transaction ends, or is rolled back to a savepoint from before. Modes that are held already are kept.
     ///
-    /// Whoever writes rows of a table locks the relation shared first, and then looks it up in a catalog read after that.
+    /// Whoever writes rows of a table locks the relation [`RowExclusive`](LockMode::RowExclusive) first, and then looks it up in a catalog read after that.
     ///
     /// # Errors
     /// [`WriteError::Blocked`] with one of the transactions that hold it.
     pub fn lock(&mut self, target: LockTarget, mode: LockMode) -> Result<(), WriteError> {
-        if self.locks.get(&target).is_some_and(|held| *held >= mode) {
+        self.lock_queued(target, mode, true)
+    }
+
+    /// Locks `target` as [`lock`](Self::lock) does, for a caller that will not wait: a refusal is in nobody's way.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] with one of the transactions that hold it.
+    pub fn try_lock(&mut self, target: LockTarget, mode: LockMode) -> Result<(), WriteError> {
+        self.lock_queued(target, mode, false)
+    }
+
+    fn lock_queued(&mut self, target: LockTarget, mode: LockMode, queue: bool) -> Result<(), WriteError> {
+        if self.locks.iter().any(|(held, modes)| *held == target && *modes == mode) {
             return Ok(());
         }
-        match self.inner.locks.acquire(self.id, &target, mode) {
+        match self.inner.locks.acquire(self.id, &target, mode, queue) {
             Ok(()) => {
-                self.wished.remove(&target);
-                self.locks.insert(target, mode);
+                self.locks.push((target, mode));
                 Ok(())
             }
             Err(holder) => {
-                self.wished.insert(target);
+                if queue {
+                    self.wished.insert(target);
+                }
                 Err(WriteError::Blocked(holder))
             }
         }
@@ -201,14 +218,14 @@ impl Transaction {
         Ok(())
     }
 
-    fn write(&mut self, write: Write) {
+    pub(crate) fn write(&mut self, write: Write) {
         self.catalog_edits += usize::from(matches!(write, Write::Catalog(_)));
         self.writes.push(write);
         self.command_used = true;
     }
 
     /// The stamp of what is written now.
-    fn stamp(&self) -> Result<Stamp, WriteError> {
+    pub(crate) fn stamp(&self) -> Result<Stamp, WriteError> {
         if self.command >= COMMAND_MAX {
             let text = format!("cannot have more than {COMMAND_MAX} commands in a transaction");
             return Err(WriteError::TooLarge(text));
@@ -220,7 +237,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`WriteError::Conflict`] if the table has been dropped, or given other rows, by another transaction.
-    fn table(&mut self, table: &TableDefinition) -> Result<Arc<TableData>, WriteError> {
+    pub(crate) fn table(&mut self, table: &TableDefinition) -> Result<Arc<TableData>, WriteError> {
         let storage = table.storage;
         if let Some(version) = self.inner.version.load().tables.get(&storage) {
             return Ok(Arc::clone(&version.data));
@@ -296,33 +313,24 @@ impl Transaction {
         Ok(())
     }
 
-    /// Deletes a row that a snapshot of this transaction has found.
+    /// Deletes a row that a snapshot of this transaction has found; with `keeps_keys` as [`delete_keeping_keys`](Self::delete_keeping_keys) does.
     ///
     /// # Errors
     /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
-    pub fn delete_found(&mut self, access: &TableAccess, found: &Found) -> Result<(), WriteError> {
-        let stamp = self.stamp()?;
+    pub fn delete_found(&mut self, access: &TableAccess, found: &Found, keeps_keys: bool) -> Result<(), WriteError> {
+        let stamp = if keeps_keys { self.stamp()?.keeping_key() } else { self.stamp()? };
         let data = self.table(&access.table)?;
         if !Arc::ptr_eq(&data, &found.data) {
             return Err(WriteError::Conflict);
         }
-        let mut marks = Marks::default();
+        let claim = Claim::delete(self.id, stamp, &access.table, &data);
+        let mut claimed = Claimed::default();
         {
+            // After an error nothing is claimed: it is one row.
             let _moves = data.moves.read();
-            match &found.place {
-                RowPlace::Tail(chunk, index) => {
-                    if mark_tail(chunk, *index, stamp, self.id)? {
-                        marks.tail.push((Arc::clone(chunk), *index));
-                    }
-                }
-                RowPlace::Segment(segment, offset) => {
-                    if mark_segment(segment, *offset, stamp, self.id)? {
-                        marks.segments.push((Arc::clone(segment), vec![*offset]));
-                    }
-                }
-            }
+            claim.row(found.place.located(), &mut claimed)?;
         }
-        self.write(Write::Delete { data, marks });
+        self.note_deletes(&data, claimed);
         Ok(())
     }
 
@@ -366,24 +374,73 @@ impl Transaction {
         table: &TableDefinition,
         rows: &[RowAddress],
     ) -> Result<(), WriteError> {
+        self.delete_with(self.stamp()?, snapshot, table, rows)
+    }
+
+    /// Deletes rows as [`delete`](Self::delete) does, for an update that appends each of them again with the same values in all columns of
+    /// keys. It does not meet others' [`RowLockMode::KeyShare`].
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was deleted.
+    pub fn delete_keeping_keys(
+        &mut self,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+    ) -> Result<(), WriteError> {
+        self.delete_with(self.stamp()?.keeping_key(), snapshot, table, rows)
+    }
+
+    fn delete_with(
+        &mut self,
+        stamp: Stamp,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+    ) -> Result<(), WriteError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let stamp = self.stamp()?;
         let data = self.table(table)?;
-        let (segments, head) = snapshot.places(table.storage);
-        let mut marks = Marks::default();
-        let result = {
-            let _moves = data.moves.read();
-            let result = mark_all(rows, &segments, head.as_ref(), stamp, self.id, &mut marks);
-            if result.is_err() {
-                marks.clear();
-            }
-            result
-        };
-        result?;
-        self.write(Write::Delete { data, marks });
+        let claim = Claim::delete(self.id, stamp, table, &data);
+        let (claimed, _) = claim_rows(&claim, &data, snapshot, rows)?;
+        self.note_deletes(&data, claimed);
         Ok(())
+    }
+
+    pub(crate) fn note_deletes(&mut self, data: &Arc<TableData>, claimed: Claimed) {
+        for (marks, before) in claimed.into_deletes() {
+            self.write(Write::Delete { data: Arc::clone(data), marks, before });
+        }
+    }
+
+    /// Locks the rows at `rows`, which `snapshot` of this transaction gave, until the transaction ends or is rolled back to a savepoint from before. Rows that it
+    /// has locked as strongly, or has deleted, are left as they are. Returns the rows that were left out because others hold them, ascending; `others` says
+    /// whether there may be any.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] or [`WriteError::Conflict`]; nothing was locked.
+    pub fn lock_rows(
+        &mut self,
+        snapshot: &Snapshot,
+        table: &TableDefinition,
+        rows: &[RowAddress],
+        mode: RowLockMode,
+        others: LockedBy,
+    ) -> Result<Vec<RowAddress>, WriteError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data = self.table(table)?;
+        let claim = Claim::lock(self.id, mode, others, table, &data);
+        let (claimed, skipped) = claim_rows(&claim, &data, snapshot, rows)?;
+        self.note_locks(claimed.into_locks(&claim));
+        Ok(skipped)
+    }
+
+    /// Keeps locks until the end. They are no writes of the command: no later snapshot has to tell them from others.
+    pub(crate) fn note_locks(&mut self, locks: Vec<LockedRows>) {
+        self.writes.extend(locks.into_iter().map(Write::Lock));
     }
 
     /// Checks that the rows that the transaction sees now satisfy `key` of `table`, for a key that is added to rows that exist, and writes the key files of the
@@ -439,16 +496,26 @@ impl Transaction {
 
     /// Marks the present place.
     pub fn savepoint(&mut self) -> Savepoint {
-        Savepoint { txn: self.id, writes: self.writes.len() }
+        Savepoint { txn: self.id, writes: self.writes.len(), locks: self.locks.len() }
     }
 
-    /// Undoes everything after `savepoint`, which stays valid. Locks are kept. Snapshots and loads taken since must not be used any more.
+    /// Undoes everything after `savepoint`, which stays valid. Locks taken since are given back. Snapshots and loads taken since must not be used any more.
     ///
     /// # Panics
     /// If the savepoint is another transaction's.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) {
         assert_eq!(savepoint.txn, self.id, "a savepoint belongs to its transaction");
+        let unchanged = self.writes.len() <= savepoint.writes && self.locks.len() <= savepoint.locks;
+        if unchanged && self.wished.is_empty() {
+            return;
+        }
         self.undo_after(savepoint.writes);
+        for (target, mode) in self.locks.drain(savepoint.locks.min(self.locks.len())..).rev() {
+            self.inner.locks.release_mode(self.id, &target, mode);
+        }
+        let wished = std::mem::take(&mut self.wished);
+        self.inner.locks.forget_wishes(self.id, wished.iter());
+        self.inner.waits.wake(self.id);
     }
 
     fn undo_after(&mut self, writes: usize) {
@@ -471,7 +538,7 @@ impl Transaction {
     /// Whether it has written nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.iter().all(|write| matches!(write, Write::Lock(_)))
     }
 
     /// Commits: on return the order is decided; the ticket says when it is durable and visible. A transaction that has written nothing is done at once.
@@ -480,7 +547,7 @@ impl Transaction {
     /// [`CommitError`]; the transaction is rolled back.
     pub fn commit(mut self) -> Result<CommitTicket, CommitError> {
         let state = Arc::new(TicketState::default());
-        if self.writes.is_empty() {
+        if self.is_read_only() {
             state.complete(Ok(self.inner.version.load().lsn));
             return Ok(CommitTicket::new(state, Arc::clone(&self.inner)));
         }
@@ -507,7 +574,7 @@ impl Transaction {
 
     fn take_locks(&mut self) -> Vec<LockTarget> {
         let locks = std::mem::take(&mut self.locks);
-        locks.into_keys().chain(std::mem::take(&mut self.wished)).collect()
+        locks.into_iter().map(|(target, _)| target).chain(std::mem::take(&mut self.wished)).collect()
     }
 
     /// Undoes everything.
@@ -535,86 +602,65 @@ fn refused(error: RowError) -> WriteError {
     }
 }
 
-/// Marks rows as deleted; what has been marked is in `marks`, also after an error. The caller holds the table's `moves`.
-fn mark_all(
+/// Claims rows, all of them or none. Returns what it got, and the rows that were left out, ascending.
+fn claim_rows(
+    claim: &Claim<'_>,
+    data: &TableData,
+    snapshot: &Snapshot,
+    rows: &[RowAddress],
+) -> Result<(Claimed, Vec<RowAddress>), WriteError> {
+    let (segments, head) = snapshot.places(data.storage);
+    let mut claimed = Claimed::default();
+    let mut skipped = Vec::new();
+    let _moves = data.moves.read();
+    match claim_all(claim, rows, &segments, head.as_ref(), &mut claimed, &mut skipped) {
+        Ok(()) => Ok((claimed, skipped)),
+        Err(error) => {
+            claimed.give_back(claim);
+            Err(error)
+        }
+    }
+}
+
+/// Claims rows; what it got is in `claimed`, also after an error. The caller holds the table's `moves`.
+fn claim_all(
+    claim: &Claim<'_>,
     rows: &[RowAddress],
     segments: &[Arc<Segment>],
     head: Option<&Arc<Chunk>>,
-    stamp: Stamp,
-    me: TxnId,
-    marks: &mut Marks,
+    claimed: &mut Claimed,
+    skipped: &mut Vec<RowAddress>,
 ) -> Result<(), WriteError> {
-    let mut places: Vec<Place> = rows.iter().map(|address| place(*address)).collect();
-    places.sort_unstable();
-    places.dedup();
-    let chunks: Vec<&Arc<Chunk>> = if matches!(places.first(), Some(Place::Tail(_))) {
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    rows.dedup();
+    let chunks: Vec<&Arc<Chunk>> = if matches!(rows.first().map(|row| place(*row)), Some(Place::Tail(_))) {
         head.into_iter().flat_map(tail::chunks).collect()
     } else {
         Vec::new()
     };
-    for place in places {
-        match place {
-            Place::Tail(row_id) => {
-                let end = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
-                // Empty chunks share their first row id with the chunk after them.
-                let chunk = chunks[..end].iter().rev().find(|chunk| chunk.len() > 0);
-                let found = chunk.and_then(|chunk| chunk.index_of(row_id).map(|index| (*chunk, index)));
-                let Some((chunk, index)) = found else { return Err(WriteError::Conflict) };
-                if mark_tail(chunk, index, stamp, me)? {
-                    marks.tail.push((Arc::clone(chunk), index));
-                }
-            }
-            Place::Segment(position, offset) => {
-                let Some(segment) = segments.get(position).filter(|segment| offset < segment.info.rows) else {
-                    return Err(WriteError::Conflict);
-                };
-                if mark_segment(segment, offset, stamp, me)? {
-                    match marks.segments.last_mut() {
-                        Some((last, offsets)) if Arc::ptr_eq(last, segment) => offsets.push(offset),
-                        _ => marks.segments.push((Arc::clone(segment), vec![offset])),
-                    }
-                }
-            }
+    for row in rows {
+        let located = locate(place(row), segments, &chunks).ok_or(WriteError::Conflict)?;
+        match claim.row(located, claimed) {
+            Err(WriteError::Blocked(_)) if claim.others == LockedBy::Skipped => skipped.push(row),
+            done => done?,
         }
     }
     Ok(())
 }
 
-/// Marks a row that is or was in the tail; `false` if this transaction has done so before.
-fn mark_tail(chunk: &Chunk, index: usize, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
-    let Some(moved) = chunk.moved_to.get() else { return met(chunk.mark_deleted(index, stamp), me) };
-    // The row now lives in a segment: there it is decided, here it is noted for snapshots that still read the chunk.
-    let Some((segment, offset)) = moved.place(index) else { return Err(WriteError::Conflict) };
-    let marked = mark_segment(segment, offset, stamp, me)?;
-    if marked {
-        chunk.set_deleted(index, stamp);
-    }
-    Ok(marked)
-}
-
-/// Marks a row that is or was in a segment; `false` if this transaction has done so before. Where the row is now it is decided, at its earlier places it is noted for
-/// snapshots that still read those.
-fn mark_segment(segment: &Arc<Segment>, offset: u32, stamp: Stamp, me: TxnId) -> Result<bool, WriteError> {
-    if segment.moved_to.get().is_none() {
-        return met(segment.deletes.write().mark(offset, stamp), me);
-    }
-    let places: Vec<_> = trail(segment, offset).collect();
-    let (newest, at) = places[places.len() - 1];
-    let marked = met(newest.deletes.write().mark(at, stamp), me)?;
-    if marked {
-        places[..places.len() - 1].iter().for_each(|(segment, offset)| segment.deletes.write().put(*offset, stamp));
-    }
-    Ok(marked)
-}
-
-/// What it means that a row could not be marked.
-fn met(marked: Result<(), Stamp>, me: TxnId) -> Result<bool, WriteError> {
-    match marked {
-        Ok(()) => Ok(true),
-        Err(stamp) => match stamp.state() {
-            StampState::Running(other, _) if other == me => Ok(false),
-            StampState::Running(other, _) => Err(WriteError::Blocked(other)),
-            _ => Err(WriteError::Conflict),
-        },
+/// Finds a row among a snapshot's segments and chunks.
+fn locate<'a>(place: Place, segments: &'a [Arc<Segment>], chunks: &[&'a Arc<Chunk>]) -> Option<Located<'a>> {
+    match place {
+        Place::Tail(row_id) => {
+            let end = chunks.partition_point(|chunk| chunk.first_row_id <= row_id);
+            // Empty chunks share their first row id with the chunk after them.
+            let chunk = *chunks[..end].iter().rev().find(|chunk| chunk.len() > 0)?;
+            chunk.index_of(row_id).map(|index| Located::Tail(chunk, index))
+        }
+        Place::Segment(position, offset) => {
+            let segment = segments.get(position).filter(|segment| offset < segment.info.rows)?;
+            Some(Located::Segment(segment, offset))
+        }
     }
 }

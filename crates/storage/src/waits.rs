@@ -16,13 +16,34 @@ use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use crate::error::Deadlock;
+use crate::locks::{LockMode, LockTarget};
+
+/// What a transaction waits for another to give up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A row or a key, which is free when the other has ended.
+    Transaction,
+    /// A lock.
+    Lock(LockTarget, LockMode),
+}
+
+/// One transaction waits for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitEdge {
+    /// Who waits.
+    pub waiter: TxnId,
+    /// For whom.
+    pub holder: TxnId,
+    /// For what.
+    pub awaited: Awaited,
+}
 
 #[derive(Debug, Default)]
 struct Graph {
     /// Running transactions, and whom to wake when they end.
     running: HashMap<TxnId, Vec<oneshot::Sender<()>>>,
-    /// Waiter to holder, with the number of the wait.
-    edges: HashMap<TxnId, (TxnId, u64)>,
+    /// By waiter, with the number of the wait.
+    edges: HashMap<TxnId, (WaitEdge, u64)>,
     waits: u64,
 }
 
@@ -51,6 +72,15 @@ impl Waits {
         }
     }
 
+    /// Wakes whoever waits for a transaction that goes on: it has given something back.
+    pub(crate) fn wake(&self, txn: TxnId) {
+        let woken = self.graph.lock().running.get_mut(&txn).map(std::mem::take).unwrap_or_default();
+        for sender in woken {
+            // A waiter that has gone away needs no waking.
+            let _ = sender.send(());
+        }
+    }
+
     /// Whether a transaction has begun and not yet ended.
     pub(crate) fn is_running(&self, txn: TxnId) -> bool {
         self.graph.lock().running.contains_key(&txn)
@@ -61,25 +91,35 @@ impl Waits {
         self.graph.lock().running.len()
     }
 
+    /// Transactions that wait for another.
+    pub(crate) fn waiting(&self) -> usize {
+        self.graph.lock().edges.len()
+    }
+
     /// Begins a wait.
-    pub(crate) fn wait_for(self: &Arc<Self>, waiter: TxnId, holder: TxnId) -> TransactionEnd {
+    pub(crate) fn wait_for(self: &Arc<Self>, waiter: TxnId, holder: TxnId, awaited: Awaited) -> TransactionEnd {
         let mut graph = self.graph.lock();
         if !graph.running.contains_key(&holder) {
             return TransactionEnd { wait: Wait::Over(Ok(())) };
         }
+        let edge = WaitEdge { waiter, holder, awaited };
+        let mut cycle = vec![edge.clone()];
         let mut next = holder;
         loop {
             if next == waiter {
-                return TransactionEnd { wait: Wait::Over(Err(Deadlock)) };
+                return TransactionEnd { wait: Wait::Over(Err(Deadlock { cycle })) };
             }
             match graph.edges.get(&next) {
-                Some((after, _)) => next = *after,
+                Some((after, _)) => {
+                    next = after.holder;
+                    cycle.push(after.clone());
+                }
                 None => break,
             }
         }
         graph.waits += 1;
         let number = graph.waits;
-        graph.edges.insert(waiter, (holder, number));
+        graph.edges.insert(waiter, (edge, number));
         let (sender, receiver) = oneshot::channel();
         if let Some(senders) = graph.running.get_mut(&holder) {
             // Waits that were given up would pile up behind a long transaction.
@@ -116,7 +156,7 @@ impl Future for TransactionEnd {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.wait {
-            Wait::Over(result) => Poll::Ready(*result),
+            Wait::Over(result) => Poll::Ready(result.clone()),
             // A sender that was dropped has ended too.
             Wait::Edge { receiver, .. } => Pin::new(receiver).poll(context).map(|_| Ok(())),
         }
@@ -142,27 +182,36 @@ mod tests {
         waits
     }
 
+    fn edge(waiter: u64, holder: u64) -> WaitEdge {
+        WaitEdge { waiter: TxnId(waiter), holder: TxnId(holder), awaited: Awaited::Transaction }
+    }
+
+    fn wait_for(waits: &Arc<Waits>, waiter: u64, holder: u64) -> TransactionEnd {
+        waits.wait_for(TxnId(waiter), TxnId(holder), Awaited::Transaction)
+    }
+
     #[test]
     fn a_wait_ends_with_the_holder() {
         let waits = waits(1..3);
-        let mut wait = waits.wait_for(TxnId(1), TxnId(2));
+        let mut wait = wait_for(&waits, 1, 2);
         assert_eq!((&mut wait).now_or_never(), None);
         assert!(waits.is_running(TxnId(2)));
         waits.end(TxnId(2));
         assert!(!waits.is_running(TxnId(2)), "before any waiter has noticed");
         assert_eq!(wait.now_or_never(), Some(Ok(())));
-        assert_eq!(waits.wait_for(TxnId(1), TxnId(2)).now_or_never(), Some(Ok(())), "ended long ago");
+        assert_eq!(wait_for(&waits, 1, 2).now_or_never(), Some(Ok(())), "ended long ago");
     }
 
     #[test]
     fn the_wait_that_closes_a_cycle_is_a_deadlock() {
         let waits = waits(1..4);
-        let one = waits.wait_for(TxnId(1), TxnId(2));
-        let two = waits.wait_for(TxnId(2), TxnId(3));
-        assert_eq!(waits.wait_for(TxnId(3), TxnId(1)).now_or_never(), Some(Err(Deadlock)));
-        assert_eq!(waits.wait_for(TxnId(3), TxnId(3)).now_or_never(), Some(Err(Deadlock)));
+        let one = wait_for(&waits, 1, 2);
+        let two = wait_for(&waits, 2, 3);
+        let cycle = vec![edge(3, 1), edge(1, 2), edge(2, 3)];
+        assert_eq!(wait_for(&waits, 3, 1).now_or_never(), Some(Err(Deadlock { cycle })));
+        assert_eq!(wait_for(&waits, 3, 3).now_or_never(), Some(Err(Deadlock { cycle: vec![edge(3, 3)] })));
         drop(two);
-        assert_eq!(waits.wait_for(TxnId(3), TxnId(1)).now_or_never(), None, "the cycle is open again");
+        assert_eq!(wait_for(&waits, 3, 1).now_or_never(), None, "the cycle is open again");
         drop(one);
     }
 }

@@ -12,6 +12,7 @@ use colonnade_types::{SegmentId, StorageId};
 use crate::catalog::CatalogEdit;
 use crate::deletes::Deletes;
 use crate::row_codec::Rows;
+use crate::row_locks::LockedRows;
 use crate::segment::{Segment, trail};
 use crate::stamp::Stamp;
 use crate::table::{Span, TableData};
@@ -20,13 +21,27 @@ use crate::tail::Chunk;
 /// One write.
 #[derive(Debug)]
 pub(crate) enum Write {
-    Append { data: Arc<TableData>, spans: Vec<Span>, first_row_id: u64, rows: Rows },
-    Delete { data: Arc<TableData>, marks: Marks },
-    Bulk { data: Arc<TableData>, segments: Vec<Arc<Segment>> },
+    Append {
+        data: Arc<TableData>,
+        spans: Vec<Span>,
+        first_row_id: u64,
+        rows: Rows,
+    },
+    /// `before` is the own lock that the marks have replaced.
+    Delete {
+        data: Arc<TableData>,
+        marks: Marks,
+        before: Stamp,
+    },
+    Lock(LockedRows),
+    Bulk {
+        data: Arc<TableData>,
+        segments: Vec<Arc<Segment>>,
+    },
     Catalog(CatalogEdit),
 }
 
-/// Rows that are marked as deleted.
+/// Rows that are marked as deleted or locked.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     /// Rows that were in the tail.
@@ -67,6 +82,23 @@ impl Marks {
         }
     }
 
+    /// Puts the stamp back that stood there before the marks. The caller holds the table's `moves`.
+    pub(crate) fn restore(&self, before: Stamp) {
+        if before == Stamp::NEVER { self.clear() } else { self.stamp(before) }
+    }
+
+    /// Takes marks away that still are `from`; whatever else stands there has come after the mark, and stays. The caller holds the table's `moves`.
+    pub(crate) fn clear_if(&self, from: Stamp) {
+        self.each(
+            |chunk, index| {
+                let _ = chunk.replace_deleted(index, from, Stamp::NEVER);
+            },
+            |deletes, offset| {
+                let _ = deletes.replace(offset, from, Stamp::NEVER);
+            },
+        );
+    }
+
     /// Where the rows are now, for the log: row ids, and segments with offsets. The caller holds the log latch, so that neither a
     /// flush nor a compaction moves rows until the record is in the log.
     pub(crate) fn resolve(&self) -> (Vec<u64>, BTreeMap<SegmentId, Vec<u32>>) {
@@ -101,7 +133,7 @@ impl Write {
     pub(crate) fn storage(&self) -> Option<StorageId> {
         match self {
             Write::Append { data, .. } | Write::Delete { data, .. } | Write::Bulk { data, .. } => Some(data.storage),
-            Write::Catalog(_) => None,
+            Write::Catalog(_) | Write::Lock(_) => None,
         }
     }
 
@@ -109,10 +141,11 @@ impl Write {
     pub(crate) fn commit(&self, stamp: Stamp) {
         match self {
             Write::Append { spans, .. } => spans.iter().for_each(|span| span.commit(stamp)),
-            Write::Delete { data, marks } => {
+            Write::Delete { data, marks, .. } => {
                 let _moves = data.moves.read();
                 marks.stamp(stamp);
             }
+            Write::Lock(rows) => rows.release(),
             Write::Bulk { segments, .. } => segments.iter().for_each(|segment| segment.set_created(stamp)),
             Write::Catalog(_) => {}
         }
@@ -122,10 +155,11 @@ impl Write {
     pub(crate) fn undo(&self) {
         match self {
             Write::Append { spans, .. } => spans.iter().for_each(Span::abort),
-            Write::Delete { data, marks } => {
+            Write::Delete { data, marks, before } => {
                 let _moves = data.moves.read();
-                marks.clear();
+                marks.restore(*before);
             }
+            Write::Lock(rows) => rows.undo(),
             Write::Bulk { data, segments } => {
                 for segment in segments {
                     segment.set_created(Stamp::ABORTED);

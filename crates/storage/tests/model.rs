@@ -7,11 +7,13 @@ mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use colonnade_storage::{RowAddress, Snapshot, Thoroughness, WriteError};
+use colonnade_storage::{RowAddress, RowLockMode, Snapshot, Thoroughness, WriteError};
 use colonnade_testkit::{Random, SimDisk};
 use history::{Model, Outcome, Rows, Txn, World, contents, digest};
 
 const STEPS: usize = 120;
+const MODES: [RowLockMode; 4] =
+    [RowLockMode::KeyShare, RowLockMode::Share, RowLockMode::NoKeyUpdate, RowLockMode::Update];
 const TABLES: [&str; 3] = ["a", "b", "c"];
 
 /// A transaction whose rows move between its snapshot and its delete.
@@ -32,6 +34,8 @@ struct History {
     held: Vec<(Snapshot, BTreeMap<String, Rows>)>,
     /// A transaction that stays open over several steps, and the rows it has deleted and inserted in table `a`.
     open: Option<(Txn, BTreeSet<i64>, BTreeMap<i64, String>)>,
+    /// Rows of table `a` that the open transaction has locked and not deleted.
+    locked: BTreeSet<i64>,
     /// A transaction that will delete rows of table `a` by where its snapshot has found them.
     late: Option<Late>,
     /// How often rows were changed.
@@ -44,8 +48,16 @@ impl History {
         let disk = SimDisk::new();
         let world = World::open(&disk).unwrap();
         let random = Random::new(seed);
-        let mut history =
-            History { world, random, held: Vec::new(), open: None, late: None, changes: 0, log: Vec::new() };
+        let mut history = History {
+            world,
+            random,
+            held: Vec::new(),
+            open: None,
+            locked: BTreeSet::new(),
+            late: None,
+            changes: 0,
+            log: Vec::new(),
+        };
         for table in TABLES {
             history.world.transact(true, |txn| txn.create_table(table)).unwrap();
         }
@@ -112,7 +124,13 @@ impl History {
         let percent = [2, 10, 50][self.random.index(3)];
         let wait = self.random.chance(60);
         // Rows that the open transaction has changed would make this one wait.
-        let taken: BTreeSet<i64> = self.open.iter().flat_map(|(_, deleted, _)| deleted.iter().copied()).collect();
+        let mut taken: BTreeSet<i64> = self.open.iter().flat_map(|(_, deleted, _)| deleted.iter().copied()).collect();
+        taken.extend(&self.locked);
+        if let Some(id) = self.locked.first() {
+            let met = self.world.begin().delete("a", &[*id]);
+            assert!(met.as_ref().is_err_and(|error| error.starts_with("blocked")), "row {id} is locked: {met:?}");
+        }
+        let mode = MODES[self.random.index(MODES.len())];
         let random = &mut self.random;
         let mut free = |txn: &Txn, table| -> Vec<i64> {
             txn.pick_random(table, random, percent).into_iter().filter(|id| !taken.contains(id)).collect()
@@ -120,6 +138,9 @@ impl History {
         self.world.settle()?;
         let mut txn = self.world.begin();
         let updated = free(&txn, table);
+        if value % 2 == 0 {
+            txn.lock(table, &updated, mode)?;
+        }
         txn.update(table, &updated, value)?;
         let deleted = free(&txn, other);
         txn.delete(other, &deleted)?;
@@ -183,6 +204,7 @@ impl History {
         txn.insert(table, &ids[..20], value)?;
         let savepoint = txn.txn.savepoint();
         let before = txn.model.clone();
+        txn.lock(table, &ids[10..20], RowLockMode::Update)?;
         txn.bulk(table, &ids[20..], value)?;
         txn.update(table, &ids[15..25], value + 1)?;
         if self.random.chance(50) {
@@ -198,6 +220,7 @@ impl History {
     fn open_or_end(&mut self) -> Outcome {
         self.world.settle()?;
         if let Some((mut txn, deleted, inserted)) = self.open.take() {
+            self.locked.clear();
             if self.random.chance(30) {
                 txn.txn.rollback();
                 return Ok(());
@@ -221,6 +244,10 @@ impl History {
         let ids = self.world.ids(25);
         let deleted: BTreeSet<i64> = txn.pick_random("a", &mut self.random, 20).into_iter().collect();
         txn.delete("a", &deleted.iter().copied().collect::<Vec<_>>())?;
+        // Some locked before they are deleted, others only locked.
+        let mode = MODES[self.random.index(MODES.len())];
+        self.locked = txn.pick_random("a", &mut self.random, 20).into_iter().collect();
+        txn.lock("a", &self.locked.iter().copied().collect::<Vec<_>>(), mode)?;
         txn.insert("a", &ids, 5)?;
         let inserted = ids.iter().map(|id| (*id, txn.model.tables["a"][id].clone())).collect();
         self.open = Some((txn, deleted, inserted));
@@ -266,6 +293,7 @@ impl History {
     fn let_go(&mut self) {
         self.held.clear();
         self.open = None;
+        self.locked.clear();
         self.late = None;
     }
 

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use colonnade_storage::{Database, Isolation, StorageOptions, Thoroughness, WriteError};
+use colonnade_storage::{Database, Isolation, LockedBy, RowLockMode, StorageOptions, Thoroughness, WriteError};
 use colonnade_types::TxnId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -110,4 +110,101 @@ fn transfers_keep_the_sum_under_flush_checkpoint_and_compaction() {
     let expected = fixture.rows(&table);
     let fixture = fixture.crash();
     assert_eq!(fixture.rows(&table), expected);
+}
+
+/// Threads lock rows in all modes, some change them too, while the rows are flushed away under them. `holders` of a row counts sharers, and
+/// stands far below zero while one holds it alone: whoever gets a lock that the count forbids has found a hole.
+#[test]
+fn locks_exclude_while_rows_move() {
+    const ALONE: i64 = -1_000_000;
+    let options = StorageOptions {
+        tail_rows_max: 256,
+        checkpoint_wal_bytes: 1 << 14,
+        flush_idle_ms: 0,
+        flush_idle_rows_min: 1,
+        ..StorageOptions::default()
+    };
+    let fixture = Fixture::with(options);
+    let table = fixture.create("t", true);
+    fixture.insert(&table, (0..8).map(|id| (id, 0)));
+    let holders: Vec<AtomicI64> = (0..8).map(|_| AtomicI64::new(0)).collect();
+    let (stop, locked, changed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let db = &fixture.db;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| db.run_log_writer());
+        let flusher = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                db.flush_table(table.storage).unwrap();
+                db.maintain().unwrap();
+                db.compact_table(table.storage, Thoroughness::Full, &|| true).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let lockers: Vec<_> = (0..4)
+            .map(|seed| {
+                let (stop, locked, changed, table, holders) = (&stop, &locked, &changed, &table, &holders);
+                scope.spawn(move || {
+                    let mut random = StdRng::seed_from_u64(seed);
+                    while !stop.load(Ordering::Relaxed) {
+                        let mut txn = db.begin(Isolation::ReadCommitted);
+                        let snapshot = txn.snapshot();
+                        let id = random.random_range(0..8);
+                        let modes =
+                            [RowLockMode::KeyShare, RowLockMode::Share, RowLockMode::NoKeyUpdate, RowLockMode::Update];
+                        let mode = modes[random.random_range(0..4)];
+                        let Some(found) = scan(&snapshot, table).into_iter().find(|row| row.0 == id) else { continue };
+                        match txn.lock_rows(&snapshot, table, &[found.2], mode, LockedBy::Blocks) {
+                            Ok(_) => {}
+                            Err(WriteError::Blocked(_) | WriteError::Conflict) => continue,
+                            Err(other) => panic!("{other}"),
+                        }
+                        locked.fetch_add(1, Ordering::Relaxed);
+                        let holder = &holders[id as usize];
+                        match mode {
+                            // Beside one that holds it alone but keeps the key: nothing to count.
+                            RowLockMode::KeyShare => {}
+                            RowLockMode::Share => {
+                                assert!(holder.fetch_add(1, Ordering::SeqCst) >= 0, "shared with one that is alone");
+                                std::thread::yield_now();
+                                holder.fetch_sub(1, Ordering::SeqCst);
+                            }
+                            RowLockMode::NoKeyUpdate | RowLockMode::Update => {
+                                assert_eq!(holder.fetch_add(ALONE, Ordering::SeqCst), 0, "not alone");
+                                std::thread::yield_now();
+                                holder.fetch_sub(ALONE, Ordering::SeqCst);
+                                if random.random() {
+                                    let deleted = if mode == RowLockMode::Update {
+                                        txn.delete(&snapshot, table, &[found.2])
+                                    } else {
+                                        txn.delete_keeping_keys(&snapshot, table, &[found.2])
+                                    };
+                                    match deleted {
+                                        Ok(()) => {}
+                                        other => panic!("its own row: {other:?}"),
+                                    }
+                                    txn.append(table, &batch([(id, found.1 + 1)])).unwrap();
+                                    changed.fetch_add(1, Ordering::Relaxed);
+                                }
+                            }
+                        }
+                        if random.random_range(0..4) > 0 || !txn.is_read_only() {
+                            txn.commit().unwrap().wait().unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let stopper = StopOnDrop(db, &stop);
+        std::thread::sleep(Duration::from_secs(3));
+        stop.store(true, Ordering::Relaxed);
+        lockers.into_iter().for_each(|thread| thread.join().unwrap());
+        flusher.join().unwrap();
+        db.close().unwrap();
+        drop(stopper);
+        writer.join().unwrap();
+    });
+    assert!(locked.load(Ordering::Relaxed) > 50, "{locked:?} locks");
+    let rows = fixture.rows(&table);
+    assert_eq!(rows.values().sum::<i64>() as u64, changed.load(Ordering::Relaxed), "no change is lost");
+    assert_eq!(fixture.crash().rows(&table), rows);
 }

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use colonnade_storage::{CatalogEdit, Deadlock, Isolation, LockMode, LockTarget, WriteError};
+use colonnade_storage::{CatalogEdit, Isolation, LockMode, LockTarget, WriteError};
 use colonnade_types::{ColumnId, Oid, Relation, SqlType, TableDefinition};
 use futures::FutureExt;
 use support::{Fixture, batch, commit, delete, rows, scan, update};
@@ -139,7 +139,9 @@ fn the_wait_that_closes_a_cycle_is_refused() {
     assert!(matches!(update(&mut a, &table, 2, 11), Err(WriteError::Blocked(txn)) if txn == b.id()));
     let wait = fixture.db.wait_for(a.id(), b.id());
     assert!(matches!(update(&mut b, &table, 1, 21), Err(WriteError::Blocked(txn)) if txn == a.id()));
-    assert_eq!(fixture.db.wait_for(b.id(), a.id()).now_or_never(), Some(Err(Deadlock)));
+    let deadlock = fixture.db.wait_for(b.id(), a.id()).now_or_never().unwrap().unwrap_err();
+    let cycle: Vec<_> = deadlock.cycle.iter().map(|edge| (edge.waiter, edge.holder)).collect();
+    assert_eq!(cycle, [(b.id(), a.id()), (a.id(), b.id())]);
     b.rollback();
     assert_eq!(wait.now_or_never(), Some(Ok(())));
     update(&mut a, &table, 2, 11).unwrap();
@@ -276,13 +278,13 @@ fn locks_keep_others_away_until_the_end() {
     let fixture = Fixture::new();
     let target = || LockTarget::Relation(Oid(20_000));
     let (mut a, mut b) = (fixture.begin(), fixture.begin());
-    a.lock(target(), LockMode::Shared).unwrap();
-    b.lock(target(), LockMode::Shared).unwrap();
-    assert!(matches!(a.lock(target(), LockMode::Exclusive), Err(WriteError::Blocked(txn)) if txn == b.id()));
+    a.lock(target(), LockMode::RowExclusive).unwrap();
+    b.lock(target(), LockMode::RowExclusive).unwrap();
+    assert!(matches!(a.lock(target(), LockMode::AccessExclusive), Err(WriteError::Blocked(txn)) if txn == b.id()));
     assert!(b.commit().is_ok());
-    a.lock(target(), LockMode::Exclusive).unwrap();
+    a.lock(target(), LockMode::AccessExclusive).unwrap();
     let mut c = fixture.begin();
-    assert!(matches!(c.lock(target(), LockMode::Shared), Err(WriteError::Blocked(txn)) if txn == a.id()));
+    assert!(matches!(c.lock(target(), LockMode::RowExclusive), Err(WriteError::Blocked(txn)) if txn == a.id()));
     drop(a);
-    c.lock(target(), LockMode::Shared).unwrap();
+    c.lock(target(), LockMode::RowExclusive).unwrap();
 }

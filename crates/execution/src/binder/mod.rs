@@ -78,6 +78,10 @@ impl Binder {
     pub(crate) fn plan(&self, query: &ast::Query, scope: Scope, parameters: &Parameters) -> Result<BoundPlan> {
         crate::parser::on_large_stack(|| {
             let mut query = query.clone();
+            if scope.snapshot.is_none() {
+                // What is not run locks nothing.
+                crate::locking::clause::strip(&mut query);
+            }
             syntax::rewrite(&mut query, parameters)?;
             let provider = self.provider(scope, parameters);
             let plan = provider.plan_query(query)?;

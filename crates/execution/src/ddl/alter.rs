@@ -164,7 +164,7 @@ pub(super) async fn rename(context: &mut DdlContext<'_>, oid: Oid, name: &str) -
 
 /// Moves a relation to another schema.
 pub(super) async fn set_schema(context: &mut DdlContext<'_>, oid: Oid, schema: &str) -> Result<()> {
-    context.lock(LockTarget::Schema(schema.to_owned()), LockMode::Shared).await?;
+    context.lock(LockTarget::Schema(schema.to_owned()), LockMode::RowExclusive).await?;
     let catalog = context.transaction.catalog();
     let Some(schema) = catalog.schema_by_name(schema).map(|schema| schema.oid) else {
         let message = format!("schema \"{schema}\" does not exist");
@@ -196,7 +196,7 @@ pub(super) async fn set_schema(context: &mut DdlContext<'_>, oid: Oid, schema: &
 }
 
 async fn move_to(context: &mut DdlContext<'_>, relation: &Relation, schema: Oid, name: &str) -> Result<()> {
-    context.lock(LockTarget::Name(schema, name.to_owned()), LockMode::Exclusive).await?;
+    context.lock(LockTarget::Name(schema, name.to_owned()), LockMode::AccessExclusive).await?;
     let catalog = context.transaction.catalog();
     if naming::relation_exists(&catalog, schema, name) {
         return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
@@ -463,7 +463,7 @@ async fn rename_constraint(context: &mut DdlContext<'_>, change: &mut Change, fr
     }
     if change.new.keys.iter().any(|key| key.name == from) {
         let schema = change.new.schema;
-        context.lock(LockTarget::Name(schema, to.clone()), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Name(schema, to.clone()), LockMode::AccessExclusive).await?;
         if naming::relation_exists(&context.transaction.catalog(), schema, &to) {
             return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{to}\" already exists")));
         }

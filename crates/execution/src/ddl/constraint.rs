@@ -95,7 +95,7 @@ pub(super) async fn add_key(context: &mut DdlContext<'_>, table: &mut TableDefin
             if naming::constraint_exists(table, &name) {
                 return Err(duplicate(&name, &table.name));
             }
-            context.lock(LockTarget::Name(table.schema, name.clone()), LockMode::Exclusive).await?;
+            context.lock(LockTarget::Name(table.schema, name.clone()), LockMode::AccessExclusive).await?;
             if naming::relation_exists(&context.transaction.catalog(), table.schema, &name) || name == table.name {
                 return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
             }
@@ -111,7 +111,7 @@ pub(super) async fn add_key(context: &mut DdlContext<'_>, table: &mut TableDefin
                         || name == table.name
                 };
                 let name = naming::choose(&table.name, &second, label, taken);
-                context.lock(LockTarget::Name(table.schema, name.clone()), LockMode::Exclusive).await?;
+                context.lock(LockTarget::Name(table.schema, name.clone()), LockMode::AccessExclusive).await?;
                 if !naming::relation_exists(&context.transaction.catalog(), table.schema, &name) {
                     break name;
                 }

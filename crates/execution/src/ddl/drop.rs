@@ -122,7 +122,7 @@ pub(super) async fn find_and_lock(context: &mut DdlContext<'_>, path: &ObjectPat
         let Some(relation) = find_relation(&context.transaction.catalog(), context.search_path, path) else {
             return Ok(None);
         };
-        context.lock(LockTarget::Relation(relation.oid()), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Relation(relation.oid()), LockMode::AccessExclusive).await?;
         match find_relation(&context.transaction.catalog(), context.search_path, path) {
             Some(now) if now.oid() == relation.oid() => return Ok(Some(now)),
             _ => {}
@@ -233,7 +233,7 @@ pub(super) async fn remove(
     }
     for dependent in &dependents {
         if let Removal::Default(table, column) = dependent.removal {
-            context.lock(LockTarget::Relation(table), LockMode::Exclusive).await?;
+            context.lock(LockTarget::Relation(table), LockMode::AccessExclusive).await?;
             if let Some(Relation::Table(table)) = context.transaction.catalog().relation(table) {
                 let mut table = table.as_ref().clone();
                 for found in table.columns.iter_mut().filter(|found| found.id == column) {
@@ -247,7 +247,7 @@ pub(super) async fn remove(
     let mut order: Vec<Oid> = doomed.relations.into_iter().collect();
     order.reverse();
     for oid in order {
-        context.lock(LockTarget::Relation(oid), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Relation(oid), LockMode::AccessExclusive).await?;
         drop_one(context, oid)?;
     }
     Ok(())

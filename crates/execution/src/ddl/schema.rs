@@ -42,7 +42,7 @@ pub(super) async fn create(context: &mut DdlContext<'_>, name: &SchemaName, if_n
         return Err(Error::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
             .with_detail("The prefix \"pg_\" is reserved for system schemas."));
     }
-    context.lock(LockTarget::Schema(name.clone()), LockMode::Exclusive).await?;
+    context.lock(LockTarget::Schema(name.clone()), LockMode::AccessExclusive).await?;
     if context.transaction.catalog().schema_by_name(&name).is_some() {
         let message = format!("schema \"{name}\" already exists");
         if if_not_exists {
@@ -59,7 +59,7 @@ pub(super) async fn create(context: &mut DdlContext<'_>, name: &SchemaName, if_n
 /// ALTER SCHEMA name RENAME TO new | OWNER TO role.
 pub(super) async fn alter(context: &mut DdlContext<'_>, alter: &AlterSchema) -> Result<()> {
     let name = single(&alter.name)?;
-    context.lock(LockTarget::Schema(name.clone()), LockMode::Exclusive).await?;
+    context.lock(LockTarget::Schema(name.clone()), LockMode::AccessExclusive).await?;
     let Some(mut schema) = context.transaction.catalog().schema_by_name(&name).cloned() else {
         if alter.if_exists {
             skipping(context, SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist, skipping"));
@@ -72,7 +72,7 @@ pub(super) async fn alter(context: &mut DdlContext<'_>, alter: &AlterSchema) -> 
         match operation {
             AlterSchemaOperation::Rename { name: new } => {
                 let new = single(new)?;
-                context.lock(LockTarget::Schema(new.clone()), LockMode::Exclusive).await?;
+                context.lock(LockTarget::Schema(new.clone()), LockMode::AccessExclusive).await?;
                 if context.transaction.catalog().schema_by_name(&new).is_some() {
                     let message = format!("schema \"{new}\" already exists");
                     return Err(Error::new(SqlState::DUPLICATE_SCHEMA, message));
@@ -103,7 +103,7 @@ pub(super) async fn drop(
 ) -> Result<()> {
     for name in names {
         let name = single(name)?;
-        context.lock(LockTarget::Schema(name.clone()), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Schema(name.clone()), LockMode::AccessExclusive).await?;
         let catalog = context.transaction.catalog();
         let Some(schema) = catalog.schema_by_name(&name) else {
             if if_exists {

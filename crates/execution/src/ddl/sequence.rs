@@ -266,7 +266,7 @@ pub(super) async fn for_column(
         let name = naming::choose(place.table_name, place.column, "seq", |name| {
             naming::relation_exists(&catalog, place.schema, name) || name == place.table_name
         });
-        context.lock(LockTarget::Name(place.schema, name.clone()), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Name(place.schema, name.clone()), LockMode::AccessExclusive).await?;
         if !naming::relation_exists(&context.transaction.catalog(), place.schema, &name) {
             break name;
         }

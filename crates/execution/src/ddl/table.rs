@@ -35,8 +35,8 @@ pub(super) async fn claim(
         .with_detail("System catalog modifications are currently disallowed."));
     }
     let name = naming::truncate(&path.name).to_owned();
-    context.lock(LockTarget::Schema(schema.name.clone()), LockMode::Shared).await?;
-    context.lock(LockTarget::Name(schema.oid, name.clone()), LockMode::Exclusive).await?;
+    context.lock(LockTarget::Schema(schema.name.clone()), LockMode::RowExclusive).await?;
+    context.lock(LockTarget::Name(schema.oid, name.clone()), LockMode::AccessExclusive).await?;
     let catalog = context.transaction.catalog();
     if catalog.schema(schema.oid).is_none() {
         let message = format!("schema \"{}\" does not exist", schema.name);

@@ -30,6 +30,9 @@ pub(super) async fn create(context: &mut DdlContext<'_>, create: &CreateView) ->
     if !matches!(create.options, CreateTableOptions::None) {
         return Err(Error::unsupported("CREATE VIEW with options"));
     }
+    if crate::locking::clause::locks(create.query.as_ref()) {
+        return Err(Error::unsupported("locking rows in a view"));
+    }
     let path = ObjectPath::from_ast(&create.name)?;
     let existing = if create.or_replace { drop::find_and_lock(context, &local(context, &path)?).await? } else { None };
     if let Some(relation) = existing.as_ref().filter(|relation| relation.kind() != "view") {
@@ -47,7 +50,7 @@ pub(super) async fn create(context: &mut DdlContext<'_>, create: &CreateView) ->
     // What the view names must still be there when it commits.
     let bound = context.bind_query(&query)?;
     for oid in &bound.depends_on {
-        context.lock(LockTarget::Relation(*oid), LockMode::Shared).await?;
+        context.lock(LockTarget::Relation(*oid), LockMode::AccessShare).await?;
     }
     let mut columns: Vec<ViewColumn> = Vec::new();
     if create.columns.len() > bound.schema.columns.len() {
@@ -354,7 +357,7 @@ pub(super) async fn follow_rename(
         })
         .collect();
     for view in views {
-        context.lock(LockTarget::Relation(view.oid), LockMode::Exclusive).await?;
+        context.lock(LockTarget::Relation(view.oid), LockMode::AccessExclusive).await?;
         let Some(mut query) = expression::parse_query(&view.query) else { continue };
         let _ = VisitMut::visit(query.as_mut(), &mut Follow { from: from.clone(), to: to.clone() });
         let view = ViewDefinition { query: query.to_string(), ..view.as_ref().clone() };

@@ -2,6 +2,7 @@
 //!
 //! Rows of plain VALUES are read cell by cell straight into the columns' arrays, without a plan; every other source is a query, planned and streamed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -21,12 +22,15 @@ use crate::binder::types::is_unknown_literal;
 use crate::binder::{Binder, constant};
 use crate::dml::checks::Checks;
 use crate::dml::defaults::DefaultValue;
+use crate::dml::on_conflict::{OnConflict, Upsert};
 use crate::dml::sink::Sink;
 use crate::dml::{Attempt, WriteContext, Written, returning, snapshot};
 use crate::error::{Error, Result};
+use crate::locking::clause::locks;
+use crate::locking::select::resolve;
 use crate::names::fold;
 use crate::outcome::ResultSchema;
-use crate::planner::{physical_plan, run as run_plan, types_of};
+use crate::planner::{Batches, physical_plan, run as run_plan, types_of};
 
 /// An INSERT looked at: which columns it gives, and from where.
 struct Target<'a> {
@@ -38,6 +42,7 @@ struct Target<'a> {
     /// Whether the statement listed its columns.
     listed: bool,
     source: Source<'a>,
+    on: Option<OnConflict<'a>>,
     returning: Option<&'a [ast::SelectItem]>,
     overriding: Overriding,
 }
@@ -65,22 +70,47 @@ pub(crate) async fn run(
     parameters: &Parameters,
 ) -> Result<Written, Attempt> {
     let target = look(context, binder, insert, with).await?;
+    // Begins the command too, by which rows that the clause has written already are told from older ones.
+    let before = if target.on.is_some() { Some(snapshot(context)?) } else { None };
     let catalog = context.with(|t| t.catalog())?;
+    let mut upsert = match (&target.on, before) {
+        (Some(on), Some(before)) => {
+            let keep = target.returning.is_some();
+            Some(Upsert::new(context, binder, &target.table, &target.alias, on, before, parameters, keep)?)
+        }
+        _ => None,
+    };
     let (rows, kept) = match &target.source {
         Source::Nothing => {
             let batch = complete(binder, &target, &catalog, Vec::new(), 1)?;
-            write(context, binder, &target, &catalog, vec![batch]).await?
+            write(context, binder, &target, &catalog, batch, upsert).await?
         }
         Source::Rows(rows) => {
             let batch = values(binder, &target, &catalog, rows, parameters)?;
-            write(context, binder, &target, &catalog, vec![batch]).await?
+            write(context, binder, &target, &catalog, batch, upsert).await?
         }
         Source::Query(query) => {
             let snapshot = snapshot(context)?;
-            let scope = binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot));
-            let plan = binder.plan(query, scope, parameters)?.plan;
+            let mut scope = binder.scope(Arc::clone(snapshot.catalog()), Some(snapshot.clone()));
+            let mut query = Cow::Borrowed(query.as_ref());
+            if locks(query.as_ref()) {
+                resolve(context, binder, query.to_mut(), &mut scope, &snapshot, parameters).await?;
+            }
+            let plan = binder.plan(&query, scope, parameters)?.plan;
             check_width(&target, plan.schema().fields().len())?;
-            insert_from_plan(context, binder, &target.table, &target.places, plan, target.returning.is_some()).await?
+            match upsert.take() {
+                Some(mut upsert) => {
+                    let mut planned = PlannedRows::open(context, binder, &target.table, &target.places, plan).await?;
+                    while let Some(rows) = planned.next().await {
+                        upsert.push(&rows?).await?;
+                    }
+                    upsert.finish()
+                }
+                None => {
+                    let keep = target.returning.is_some();
+                    insert_from_plan(context, binder, &target.table, &target.places, plan, keep).await?
+                }
+            }
         }
     };
     let Some(items) = target.returning else { return Ok(Written { rows, returned: None }) };
@@ -125,6 +155,9 @@ pub(crate) async fn describe(
             check_width(&target, plan.schema().fields().len())?;
         }
     }
+    if let Some(on) = &target.on {
+        on.describe(binder, &target.table, &target.alias, scope(), parameters)?;
+    }
     match target.returning {
         Some(items) => Ok(Some(returning::describe(binder, items, &target.table, &target.alias, scope(), parameters)?)),
         None => Ok(None),
@@ -160,9 +193,6 @@ async fn look<'a>(
     insert: &'a ast::Insert,
     with: Option<&ast::With>,
 ) -> Result<Target<'a>> {
-    if insert.on.is_some() {
-        return Err(Error::unsupported("ON CONFLICT"));
-    }
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a function"));
     };
@@ -223,7 +253,11 @@ async fn look<'a>(
     {
         return Err(generated_always(column));
     }
-    Ok(Target { table, alias, places, listed, source, returning: insert.returning.as_deref(), overriding })
+    let on = match &insert.on {
+        Some(on) => Some(OnConflict::new(&table, on)?),
+        None => None,
+    };
+    Ok(Target { table, alias, places, listed, source, on, returning: insert.returning.as_deref(), overriding })
 }
 
 /// VALUES as queries of one row each, for rows that hold subqueries.
@@ -247,7 +281,7 @@ fn selects(rows: &[ast::Parens<Vec<ast::Expr>>]) -> Result<Box<ast::SetExpr>> {
     body.ok_or_else(|| Error::internal("VALUES without rows"))
 }
 
-fn has_subquery(expr: &ast::Expr) -> bool {
+pub(super) fn has_subquery(expr: &ast::Expr) -> bool {
     use std::ops::ControlFlow;
     let found = ast::visit_expressions(expr, |e| match e {
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
@@ -493,15 +527,64 @@ async fn write(
     binder: &Binder,
     target: &Target<'_>,
     catalog: &Arc<Catalog>,
-    batches: Vec<RecordBatch>,
+    batch: RecordBatch,
+    upsert: Option<Upsert<'_>>,
 ) -> Result<(u64, Vec<RecordBatch>), Attempt> {
+    if let Some(mut upsert) = upsert {
+        upsert.push(&batch).await?;
+        return Ok(upsert.finish());
+    }
     let checks = Checks::new(binder, &target.table, catalog)?;
     let mut sink = Sink::new(context.clone(), Arc::clone(&target.table), checks);
-    let kept = if target.returning.is_some() { batches.clone() } else { Vec::new() };
-    for batch in batches {
-        sink.push(batch).await?;
-    }
+    let kept = if target.returning.is_some() { vec![batch.clone()] } else { Vec::new() };
+    sink.push(batch).await?;
     Ok((sink.finish().await?, kept))
+}
+
+/// The rows that a plan gives, made rows of a table.
+struct PlannedRows<'a> {
+    table: &'a TableDefinition,
+    places: &'a [usize],
+    batches: Batches,
+    missing: Vec<(usize, DefaultValue)>,
+}
+
+impl<'a> PlannedRows<'a> {
+    /// Starts a plan whose columns go to `places` of the table; the others get their defaults.
+    async fn open(
+        context: &WriteContext,
+        binder: &Binder,
+        table: &'a Arc<TableDefinition>,
+        places: &'a [usize],
+        plan: LogicalPlan,
+    ) -> Result<PlannedRows<'a>> {
+        let catalog = context.with(|t: &mut Transaction| t.catalog())?;
+        let width = plan.schema().fields().len();
+        let places = places.get(..width).ok_or_else(|| Error::internal("a query has more columns than its target"))?;
+        let plan = assigned_plan(binder, table, places, plan)?;
+        let schema = crate::binder::result_schema(plan.schema())?;
+        let plan = physical_plan(&binder.state, &plan).await?;
+        let batches = run_plan(&binder.state, plan, types_of(&schema), context.waiter.guard.clone())?;
+        let missing = missing_defaults(binder, table, places, &catalog)?;
+        Ok(PlannedRows { table, places, batches, missing })
+    }
+
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let batch = self.batches.next().await?;
+        Some(batch.and_then(|batch| self.complete(&batch)))
+    }
+
+    fn complete(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let given = self
+            .places
+            .iter()
+            .zip(batch.columns())
+            .map(|(place, array)| {
+                Ok((*place, crate::binder::cast::physical(array, &self.table.columns[*place].sql_type)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        assemble(self.table, given, &self.missing, batch.num_rows())
+    }
 }
 
 /// Inserts what a plan gives: its columns go to `places` of the table, the others get their defaults. Returns the number of rows, and the
@@ -515,24 +598,12 @@ pub(crate) async fn insert_from_plan(
     keep: bool,
 ) -> Result<(u64, Vec<RecordBatch>), Attempt> {
     let catalog = context.with(|t: &mut Transaction| t.catalog())?;
-    let width = plan.schema().fields().len();
-    let places = places.get(..width).ok_or_else(|| Error::internal("a query has more columns than its target"))?;
-    let plan = assigned_plan(binder, table, places, plan)?;
-    let schema = crate::binder::result_schema(plan.schema())?;
-    let plan = physical_plan(&binder.state, &plan).await.map_err(Attempt::Failed)?;
-    let mut batches = run_plan(&binder.state, plan, types_of(&schema), context.waiter.guard.clone())?;
-    let missing = missing_defaults(binder, table, places, &catalog)?;
+    let mut planned = PlannedRows::open(context, binder, table, places, plan).await?;
     let checks = Checks::new(binder, table, &catalog)?;
     let mut sink = Sink::new(context.clone(), Arc::clone(table), checks);
     let mut kept = Vec::new();
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        let given = places
-            .iter()
-            .zip(batch.columns())
-            .map(|(place, array)| Ok((*place, crate::binder::cast::physical(array, &table.columns[*place].sql_type)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let rows = assemble(table, given, &missing, batch.num_rows())?;
+    while let Some(rows) = planned.next().await {
+        let rows = rows?;
         if keep {
             kept.push(rows.clone());
         }

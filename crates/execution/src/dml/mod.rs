@@ -7,6 +7,7 @@
 //! | module | one sentence |
 //! |---|---|
 //! | [`insert`] | Rows from VALUES, a query, or nowhere. |
+//! | [`on_conflict`] | INSERT that meets rows with the same key. |
 //! | [`update`] | UPDATE and DELETE: addresses and new rows from a query. |
 //! | [`defaults`] | Values for columns that a statement leaves out. |
 //! | [`checks`] | NOT NULL and CHECK. |
@@ -17,6 +18,7 @@
 pub(crate) mod checks;
 pub(crate) mod defaults;
 pub(crate) mod insert;
+mod on_conflict;
 pub(crate) mod returning;
 pub(crate) mod sink;
 pub(crate) mod truncate;
@@ -24,7 +26,7 @@ pub(crate) mod update;
 
 use std::sync::Arc;
 
-use colonnade_storage::{Database, LockMode, LockTarget, Snapshot, Transaction, WriteError};
+use colonnade_storage::{Awaited, Database, LockMode, LockTarget, Snapshot, Transaction, WriteError};
 use colonnade_types::{Oid, SqlState, TableDefinition};
 use parking_lot::Mutex;
 use sqlparser::ast;
@@ -95,9 +97,22 @@ impl WriteContext {
 
     /// Locks a relation, waiting for its holders.
     pub(crate) async fn lock(&self, relation: Oid, mode: LockMode) -> Result<()> {
-        self.write(|transaction| transaction.lock(LockTarget::Relation(relation), mode))
-            .await
-            .map_err(|error| error.into_error(None))
+        self.lock_target(LockTarget::Relation(relation), mode).await
+    }
+
+    /// Takes a lock, waiting for its holders.
+    pub(crate) async fn lock_target(&self, target: LockTarget, mode: LockMode) -> Result<()> {
+        loop {
+            let (id, outcome) = self.with(|transaction| (transaction.id(), transaction.lock(target.clone(), mode)))?;
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Blocked(holder)) => {
+                    let awaited = Awaited::Lock(target.clone(), mode);
+                    self.waiter.wait_for(&self.database, id, holder, awaited).await?;
+                }
+                Err(error) => return Err(write_error(error, None)),
+            }
+        }
     }
 
     /// Finds the table that a statement writes, and locks it against DDL.
@@ -113,7 +128,7 @@ impl WriteContext {
         loop {
             let table = find_table(self.with(|t| t.catalog())?.as_ref(), &search_path, &path)
                 .map_err(|e| not_writable(e, &path))?;
-            self.lock(table.oid, LockMode::Shared).await?;
+            self.lock(table.oid, LockMode::RowExclusive).await?;
             // While we waited, the table may have been changed or dropped.
             let now = find_table(self.with(|t| t.catalog())?.as_ref(), &search_path, &path)?;
             if Arc::ptr_eq(&table, &now) || table == now {

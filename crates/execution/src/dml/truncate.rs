@@ -18,7 +18,7 @@ pub(crate) async fn truncate(context: &WriteContext, binder: &Binder, statement:
     for target in &statement.table_names {
         let path = ObjectPath::from_ast(&target.name)?;
         let found = find_table(context.with(|t| t.catalog())?.as_ref(), &search_path, &path)?;
-        context.lock(found.oid, LockMode::Exclusive).await?;
+        context.lock(found.oid, LockMode::AccessExclusive).await?;
         let catalog = context.with(|t: &mut Transaction| t.catalog())?;
         let table = find_table(&catalog, &search_path, &path)?;
         if table.oid != found.oid {

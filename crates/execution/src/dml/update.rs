@@ -3,6 +3,7 @@
 //! Both become a query over the table with its rows' addresses: `SELECT address, new values FROM t, others WHERE ...`. Rows of the result are deleted by
 //! address, and for an UPDATE the new ones are appended. A row that a join brings several times counts once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::dml::insert::{column_place, is_default};
 use crate::dml::sink::Sink;
 use crate::dml::{Attempt, WriteContext, Written, returning, snapshot};
 use crate::error::{Error, Result};
+use crate::locking::clause::locks;
+use crate::locking::select::resolve;
 use crate::names::fold;
 use crate::outcome::ResultSchema;
 use crate::planner::{Batches, physical_plan, run, types_of};
@@ -44,6 +47,8 @@ struct Rewritten {
     returning: bool,
     /// Other tables take part, so that a row may come several times.
     joined: bool,
+    /// No column of a key is assigned: others may go on sharing the rows' keys.
+    keeps_keys: bool,
 }
 
 struct Parts<'a> {
@@ -64,6 +69,7 @@ pub(crate) async fn update(
     let rewritten = rewrite_update(context, binder, update, with).await?;
     let snapshot = snapshot(context)?;
     let table = Arc::clone(&rewritten.table);
+    let keeps_keys = rewritten.keeps_keys;
     let (mut batches, returned_schema) = open(context, binder, &rewritten, &snapshot, parameters).await?;
     let checks = Checks::new(binder, &table, snapshot.catalog())?;
     let mut sink = Sink::new(context.clone(), Arc::clone(&table), checks);
@@ -74,7 +80,7 @@ pub(crate) async fn update(
     ));
     while let Some(batch) = batches.next().await {
         let batch = once_each(batch?, &rewritten, &mut seen)?;
-        delete_rows(context, &snapshot, &table, &batch).await?;
+        delete_rows(context, &snapshot, &table, &batch, keeps_keys).await?;
         let new: Vec<ArrayRef> = batch.columns()[1..=rewritten.new_values].to_vec();
         let new = RecordBatch::try_new(Arc::clone(&schema), new).map_err(Error::from)?;
         if let Some(schema) = &returned_schema {
@@ -103,7 +109,7 @@ pub(crate) async fn delete(
     while let Some(batch) = batches.next().await {
         let batch = once_each(batch?, &rewritten, &mut seen)?;
         rows += batch.num_rows() as u64;
-        delete_rows(context, &snapshot, &rewritten.table, &batch).await?;
+        delete_rows(context, &snapshot, &rewritten.table, &batch, false).await?;
         if let Some(schema) = &returned_schema {
             returned.push(tail(&batch, 1, schema)?);
         }
@@ -174,9 +180,13 @@ async fn open(
     rewritten: &Rewritten,
     snapshot: &Snapshot,
     parameters: &Parameters,
-) -> Result<(Batches, Option<ResultSchema>)> {
-    let scope = scope(binder, rewritten, Arc::clone(snapshot.catalog()), Some(snapshot.clone()));
-    let bound = binder.plan(&rewritten.query, scope, parameters)?;
+) -> Result<(Batches, Option<ResultSchema>), Attempt> {
+    let mut scope = scope(binder, rewritten, Arc::clone(snapshot.catalog()), Some(snapshot.clone()));
+    let mut query = Cow::Borrowed(rewritten.query.as_ref());
+    if locks(query.as_ref()) {
+        resolve(context, binder, query.to_mut(), &mut scope, snapshot, parameters).await?;
+    }
+    let bound = binder.plan(&query, scope, parameters)?;
     let plan = assigned(binder, rewritten, bound.plan)?;
     let schema = result_schema(plan.schema())?;
     let plan = physical_plan(&binder.state, &plan).await?;
@@ -239,13 +249,20 @@ async fn delete_rows(
     snapshot: &Snapshot,
     table: &TableDefinition,
     batch: &RecordBatch,
+    keeps_keys: bool,
 ) -> Result<(), Attempt> {
     if batch.num_rows() == 0 {
         return Ok(());
     }
     let addresses = addresses(batch)?;
     context
-        .write(|transaction| transaction.delete(snapshot, table, addresses.values()))
+        .write(|transaction| {
+            if keeps_keys {
+                transaction.delete_keeping_keys(snapshot, table, addresses.values())
+            } else {
+                transaction.delete(snapshot, table, addresses.values())
+            }
+        })
         .await
         .map_err(|error| error.into_attempt(&table.name))
 }
@@ -291,10 +308,32 @@ async fn rewrite_update(
     let (name, alias) = target_of(&update.table.relation)?;
     let table = context.open(binder, name).await?;
     let alias = alias.unwrap_or_else(|| table.name.clone());
+    let new = assigned_values(&table, &update.assignments)?;
+    let mut items = vec![item(column_of(&alias, ADDRESS), 0)];
+    for (place, column) in table.columns.iter().enumerate() {
+        let value = new.get(&place).cloned().unwrap_or_else(|| column_of(&alias, &column.name));
+        items.push(item(value, place + 1));
+    }
+    let others = match &update.from {
+        None => Vec::new(),
+        Some(ast::UpdateTableFromKind::AfterSet(tables) | ast::UpdateTableFromKind::BeforeSet(tables)) => {
+            tables.clone()
+        }
+    };
+    let parts = Parts { with, others, selection: update.selection.as_ref(), returning: update.returning.as_deref() };
+    let new_values = table.columns.len();
+    finish(table, alias, items, new_values, parts, &new)
+}
+
+/// The new values that SET gives, by the columns' places.
+pub(super) fn assigned_values(
+    table: &TableDefinition,
+    assignments: &[ast::Assignment],
+) -> Result<HashMap<usize, ast::Expr>> {
     let mut new: HashMap<usize, ast::Expr> = HashMap::new();
     let mut set = |name: &ast::ObjectName, value: &ast::Expr| -> Result<()> {
         let name = name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
-        let place = column_place(&table, &name)?;
+        let place = column_place(table, &name)?;
         let column = &table.columns[place];
         let always = column.identity.as_ref().is_some_and(|i| i.kind == colonnade_types::IdentityKind::Always);
         if always && !is_default(value) {
@@ -307,7 +346,7 @@ async fn rewrite_update(
         }
         Ok(())
     };
-    for assignment in &update.assignments {
+    for assignment in assignments {
         match (&assignment.target, &assignment.value) {
             (ast::AssignmentTarget::ColumnName(name), value) => set(name, value)?,
             (ast::AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) if names.len() == values.len() => {
@@ -324,20 +363,7 @@ async fn rewrite_update(
             _ => return Err(Error::unsupported("assigning a row of a query to several columns")),
         }
     }
-    let mut items = vec![item(column_of(&alias, ADDRESS), 0)];
-    for (place, column) in table.columns.iter().enumerate() {
-        let value = new.get(&place).cloned().unwrap_or_else(|| column_of(&alias, &column.name));
-        items.push(item(value, place + 1));
-    }
-    let others = match &update.from {
-        None => Vec::new(),
-        Some(ast::UpdateTableFromKind::AfterSet(tables) | ast::UpdateTableFromKind::BeforeSet(tables)) => {
-            tables.clone()
-        }
-    };
-    let parts = Parts { with, others, selection: update.selection.as_ref(), returning: update.returning.as_deref() };
-    let new_values = table.columns.len();
-    finish(table, alias, items, new_values, parts, &new)
+    Ok(new)
 }
 
 async fn rewrite_delete(
@@ -382,7 +408,12 @@ fn finish(
         select.from.extend(parts.others);
         select.selection = parts.selection.cloned();
     }
-    Ok(Rewritten { table, query, new_values, returning: parts.returning.is_some(), joined })
+    let in_key = |place: &usize| {
+        let column = table.columns[*place].id;
+        table.keys.iter().any(|key| key.columns.contains(&column))
+    };
+    let keeps_keys = !new.keys().any(in_key);
+    Ok(Rewritten { table, query, new_values, returning: parts.returning.is_some(), joined, keeps_keys })
 }
 
 fn ident(name: &str) -> ast::Ident {

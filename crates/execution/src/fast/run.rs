@@ -97,7 +97,7 @@ impl Execution<'_> {
 
     /// A write, once. The transaction is as before unless it is done.
     pub(crate) fn write(&self, transaction: &mut Transaction) -> Result<Attempt> {
-        match transaction.lock(LockTarget::Relation(self.plan.relation), LockMode::Shared) {
+        match transaction.lock(LockTarget::Relation(self.plan.relation), LockMode::RowExclusive) {
             Ok(()) => {}
             Err(WriteError::Blocked(holder)) => return Ok(Attempt::Blocked(holder)),
             Err(error) => return Err(self.refused(error)),
@@ -123,7 +123,7 @@ impl Execution<'_> {
             Action::Delete(key) => {
                 let snapshot = transaction.snapshot();
                 let Some((found, mut columns)) = self.locate(key, &snapshot)? else { return none };
-                if let Some(attempt) = self.checked(transaction.delete_found(access, &found))? {
+                if let Some(attempt) = self.checked(transaction.delete_found(access, &found, false))? {
                     return Ok(attempt);
                 }
                 self.done(Some(&found), &mut columns, 1)
@@ -141,7 +141,8 @@ impl Execution<'_> {
                 }
                 let rows = self.batch(access, &columns)?;
                 checks.test(&rows)?;
-                if let Some(attempt) = self.checked(transaction.delete_found(access, &found))? {
+                let keeps_keys = kept_keys.iter().all(|kept| *kept);
+                if let Some(attempt) = self.checked(transaction.delete_found(access, &found, keeps_keys))? {
                     return Ok(attempt);
                 }
                 if let Some(attempt) = self.checked(transaction.append_rows(access, rows.columns(), 1, kept_keys))? {

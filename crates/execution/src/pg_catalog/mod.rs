@@ -22,7 +22,7 @@ mod pg_attribute;
 mod pg_class;
 mod pg_collation;
 mod pg_constraint;
-mod pg_database;
+pub(crate) mod pg_database;
 mod pg_depend;
 mod pg_description;
 mod pg_index;

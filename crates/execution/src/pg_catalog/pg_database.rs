@@ -7,7 +7,9 @@ use crate::functions::names::ROLES;
 use crate::functions::value::Value;
 
 /// The database's oid; the second is the alias `postgres`.
-pub(super) const DATABASES: [(Oid, &str); 2] = [(Oid(16_000), "colonnade"), (Oid(5), "postgres")];
+pub(super) const DATABASES: [(Oid, &str); 2] = [(DATABASE_OID, "colonnade"), (Oid(5), "postgres")];
+/// The oid under its own name.
+pub(crate) const DATABASE_OID: Oid = Oid(16_000);
 
 pub(super) const PG_DATABASE: SystemView = SystemView {
     schema: Oid::PG_CATALOG,

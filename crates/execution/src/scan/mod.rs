@@ -58,6 +58,11 @@ impl Table {
         }
         Table { definition, snapshot, schema, addressed }
     }
+
+    /// What the table is.
+    pub(crate) fn definition(&self) -> &Arc<TableDefinition> {
+        &self.definition
+    }
 }
 
 #[async_trait]

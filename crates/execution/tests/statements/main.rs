@@ -1,6 +1,7 @@
 //! Statements through a session, over a real database in a directory.
 
 mod fast;
+mod locking;
 mod server;
 
 use server::{TestServer, copy_in, fails, ok, query};

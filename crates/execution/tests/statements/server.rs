@@ -32,10 +32,15 @@ impl TestServer {
     }
 
     pub(crate) fn session(&self) -> Session {
+        self.session_of(7)
+    }
+
+    /// A session with this process id.
+    pub(crate) fn session_of(&self, process_id: i32) -> Session {
         let options = SessionOptions {
             user: "colonnade".to_owned(),
             database: "colonnade".to_owned(),
-            process_id: 7,
+            process_id,
             ..SessionOptions::default()
         };
         self.engine.session(options).expect("a session")

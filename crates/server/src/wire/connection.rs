@@ -121,6 +121,16 @@ impl Connection {
                 return Ok(Some(frame));
             }
             flush(&mut self.output, &mut self.phase).await?;
+            let idle = self.session.idle_limit();
+            let expired = async {
+                match idle {
+                    Some((limit, error)) => {
+                        tokio::time::sleep(limit).await;
+                        error
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 read = self.reader.fill() => match read {
@@ -131,6 +141,7 @@ impl Connection {
                     Ok(0) | Err(_) => return Ok(None),
                     Ok(_) => {}
                 },
+                error = expired => return Err(Failure::Error(error)),
                 phase = self.phase.wait_for(|phase| *phase >= Phase::Draining) => {
                     if phase.is_ok() {
                         return Err(Failure::Error(ended()));

@@ -209,10 +209,10 @@ impl Chunk {
         self.deleted_slots()[index].store(stamp.0, Ordering::Release);
     }
 
-    /// Marks a row deleted by `stamp` unless it is deleted already; else returns by whom.
-    pub(crate) fn mark_deleted(&self, index: usize, stamp: Stamp) -> Result<(), Stamp> {
+    /// Sets who deleted or locked a row if that is `from` now; else returns who it is.
+    pub(crate) fn replace_deleted(&self, index: usize, from: Stamp, to: Stamp) -> Result<(), Stamp> {
         self.deleted_slots()[index]
-            .compare_exchange(0, stamp.0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
             .map_err(Stamp)
     }
@@ -368,8 +368,8 @@ mod tests {
         let chunk = Chunk::new(0, layout(), 2);
         chunk.append(&rows(0..1), 0, 1, Stamp::committed(Lsn(1))).unwrap();
         let first = Stamp::running(TxnId(1), 0);
-        assert_eq!(chunk.mark_deleted(0, first), Ok(()));
-        assert_eq!(chunk.mark_deleted(0, Stamp::running(TxnId(2), 0)), Err(first));
+        assert_eq!(chunk.replace_deleted(0, Stamp::NEVER, first), Ok(()));
+        assert_eq!(chunk.replace_deleted(0, Stamp::NEVER, Stamp::running(TxnId(2), 0)), Err(first));
         chunk.set_deleted(0, Stamp::NEVER);
         assert!(chunk.shows(0, &View::committed(Lsn(1))));
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
 use colonnade_storage::{
-    CatalogEdit, CommitTicket, Database, Isolation, RowAddress, Snapshot, StorageOptions, Thoroughness, Transaction,
-    Visibility, WriteError,
+    CatalogEdit, CommitTicket, Database, Isolation, LockedBy, RowAddress, RowLockMode, Snapshot, StorageOptions,
+    Thoroughness, Transaction, Visibility, WriteError,
 };
 use colonnade_testkit::{ManualClock, Random, SimDisk};
 use colonnade_types::{
@@ -439,6 +439,18 @@ impl Txn {
             rows.remove(id);
         });
         Ok(())
+    }
+
+    /// Locks rows by id.
+    pub fn lock(&mut self, name: &str, ids: &[i64], mode: RowLockMode) -> Outcome {
+        let Some(table) = self.table(name) else { return Ok(()) };
+        let snapshot = self.txn.snapshot();
+        let wanted: BTreeSet<i64> = ids.iter().copied().collect();
+        let found = scan(&snapshot, &table)?;
+        let addresses: Vec<RowAddress> =
+            found.iter().filter(|row| wanted.contains(&row.id)).map(|row| row.address).collect();
+        assert_eq!(addresses.len(), wanted.len(), "every row is visible once");
+        self.txn.lock_rows(&snapshot, &table, &addresses, mode, LockedBy::Blocks).map(|_| ()).map_err(text)
     }
 
     /// UPDATE: deletes the rows and inserts them with another value.
