@@ -176,7 +176,7 @@ impl Session {
     /// Whatever planning fails with.
     pub async fn prepare(&mut self, statement: &Statement, parameter_types: &[Oid]) -> Result<Prepared> {
         self.arm();
-        let prepared = place(self.describe(statement, parameter_types).await, statement.source());
+        let prepared = place(self.describe(statement, parameter_types, &[]).await, statement.source());
         if prepared.is_err() {
             self.state.fail();
         }
@@ -242,9 +242,7 @@ impl Session {
         let statements = self.parse(lifted.text()).ok()?;
         let [statement] = statements.as_slice() else { return None };
         self.arm();
-        let mut prepared = self.describe(statement, &lifted.types()).await.ok()?;
-        let Body::Sql(sql) = statement.body() else { return None };
-        prepared.fast = self.recognise(sql, &prepared.parameters, &lifted.bare(), prepared.columns.as_ref());
+        let prepared = self.describe(statement, &lifted.types(), &lifted.bare()).await.ok()?;
         prepared.fast.is_some().then_some(prepared)
     }
 
@@ -524,7 +522,7 @@ impl Session {
         if !matches!(statement.kind(), StatementKind::Query | StatementKind::Write) {
             return Ok(None);
         }
-        let prepared = self.describe(statement, &[]).await?;
+        let prepared = self.describe(statement, &[], &[]).await?;
         if let Some(plan) = prepared.fast.filter(|_| prepared.parameters.is_empty())
             && let Some(done) = self.run_fast(&plan, &[]).await?
         {
@@ -869,7 +867,7 @@ impl Session {
         }
         let types: Vec<Oid> =
             types.iter().map(|t| crate::binder::types::sql_type_of(t).map(|t| t.oid())).collect::<Result<_>>()?;
-        let prepared = self.describe(statement, &types).await?;
+        let prepared = self.describe(statement, &types, &[]).await?;
         self.prepared.insert(name.to_owned(), prepared);
         Ok(Outcome::Command(CommandTag::new("PREPARE")))
     }
@@ -1053,8 +1051,8 @@ impl Session {
         Ok(Outcome::Rows(explain::rows(&lines)?))
     }
 
-    /// Learns a statement's parameters and result without running it.
-    async fn describe(&mut self, statement: &Statement, parameter_types: &[Oid]) -> Result<Prepared> {
+    /// Learns a statement's parameters and result without running it. `bare` is as for [`Recogniser::bare`].
+    async fn describe(&mut self, statement: &Statement, parameter_types: &[Oid], bare: &[bool]) -> Result<Prepared> {
         if self.state.block == Block::Failed && !statement.ends_transaction() {
             return Err(failed());
         }
@@ -1095,7 +1093,7 @@ impl Session {
         let (parameters, columns): (Vec<SqlType>, _) = (resolved.collect(), columns.map(Arc::new));
         drop(known);
         let fast = match statement.body() {
-            Body::Sql(sql) => self.recognise(sql, &parameters, &[], columns.as_ref()),
+            Body::Sql(sql) => self.recognise(sql, &parameters, bare, columns.as_ref()),
             _ => None,
         };
         Ok(Prepared { parameters, columns, statement: statement.clone(), fast })

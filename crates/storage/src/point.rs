@@ -4,7 +4,7 @@
 //! TableAccess   once per table definition and statement      layout, key columns
 //! Snapshot::find(access, key, values) -> Found               tail first, then the segments whose zone maps admit the key
 //! Found::read(columns)                                       one array of one value a column
-//! Transaction::delete_found, append_row                      as a scan's delete and append would, with the same refusals
+//! Transaction::delete_found, append_rows                     as a scan's delete and append would, with the same refusals
 //! ```
 //!
 //! **Invariant.** What a snapshot finds by a key is what its scan would show: the same row version, or none.
