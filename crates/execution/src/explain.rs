@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 
 use crate::error::Result;
 use crate::guarded_join::GuardedJoinExec;
-use crate::outcome::{ResultSchema, RowStream, TagRule};
+use crate::outcome::{ResultSchema, RowBatches, RowStream, TagRule};
 use crate::planner::Batches;
 use crate::scan::exec::ScanExec;
 
@@ -35,11 +35,7 @@ pub(crate) fn rows(lines: &[String]) -> Result<RowStream> {
     let schema = schema();
     let column: ArrayRef = Arc::new(StringViewArray::from_iter_values(lines));
     let batch = RecordBatch::try_new(schema.arrow_schema(), vec![column])?;
-    Ok(RowStream {
-        schema: Arc::new(schema),
-        batches: Box::pin(futures::stream::iter([Ok(batch)])),
-        tag: TagRule::Words("EXPLAIN"),
-    })
+    Ok(RowStream { schema: Arc::new(schema), batches: RowBatches::ready(batch), tag: TagRule::Words("EXPLAIN") })
 }
 
 /// What a run of a plan took.

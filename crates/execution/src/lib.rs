@@ -56,8 +56,10 @@ pub use copy::CopyIn;
 pub use ddl_context::{BoundExpression, BoundQuery, DdlContext};
 pub use engine::{Engine, EngineOptions, SessionActivity, SessionList, SessionOptions};
 pub use error::{Error, ErrorFields, Notice, Result, Severity};
-pub use outcome::{CommandTag, CopyFormat, CopyOut, Outcome, ResultColumn, ResultSchema, RowStream, TagRule};
-pub use session::{Prepared, ScalarParameter, Session};
+pub use outcome::{
+    CommandTag, CopyFormat, CopyOut, Outcome, ResultColumn, ResultSchema, RowBatches, RowStream, TagRule,
+};
+pub use session::{Prepared, Recognised, ScalarParameter, Session};
 pub use session_info::{SessionInfo, StatementInfo};
 pub use settings::{SettingEntry, Settings};
 pub use statement::{Statement, StatementKind};

@@ -1,8 +1,10 @@
 //! What a statement gives back.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -41,12 +43,12 @@ impl fmt::Debug for Outcome {
 
 /// What a finished statement is reported as: `CREATE TABLE`, `INSERT 0 5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandTag(String);
+pub struct CommandTag(Cow<'static, str>);
 
 impl CommandTag {
     /// A tag of words only.
     #[must_use]
-    pub fn new(tag: impl Into<String>) -> CommandTag {
+    pub fn new(tag: impl Into<Cow<'static, str>>) -> CommandTag {
         CommandTag(tag.into())
     }
 
@@ -79,9 +81,50 @@ pub struct RowStream {
     /// Names and types of the columns.
     pub schema: Arc<ResultSchema>,
     /// The rows. Each batch has one array per column of `schema`, of [`SqlType::arrow_type`]'s form.
-    pub batches: Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>,
+    pub batches: RowBatches,
     /// How the tag is made.
     pub tag: TagRule,
+}
+
+/// The batches of a [`RowStream`]: computed as they are asked for, or there already.
+pub struct RowBatches(Batches);
+
+enum Batches {
+    Ready(Option<RecordBatch>),
+    Stream(Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>),
+}
+
+impl RowBatches {
+    /// All rows, which are there.
+    #[must_use]
+    pub fn ready(batch: RecordBatch) -> RowBatches {
+        RowBatches(Batches::Ready(Some(batch)))
+    }
+
+    /// Rows as a stream gives them.
+    #[must_use]
+    pub fn stream(stream: impl Stream<Item = Result<RecordBatch>> + Send + 'static) -> RowBatches {
+        RowBatches(Batches::Stream(Box::pin(stream)))
+    }
+
+    /// What the stream would give next, if that is known without computing anything: a batch, or the end.
+    pub fn next_ready(&mut self) -> Option<Option<RecordBatch>> {
+        match &mut self.0 {
+            Batches::Ready(batch) => Some(batch.take()),
+            Batches::Stream(_) => None,
+        }
+    }
+}
+
+impl Stream for RowBatches {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
+        match &mut self.0 {
+            Batches::Ready(batch) => Poll::Ready(batch.take().map(Ok)),
+            Batches::Stream(stream) => stream.as_mut().poll_next(context),
+        }
+    }
 }
 
 impl RowStream {
@@ -89,9 +132,9 @@ impl RowStream {
     #[must_use]
     pub fn tag(&self, rows: u64) -> CommandTag {
         CommandTag(match &self.tag {
-            TagRule::Count(words) => format!("{words} {rows}"),
-            TagRule::Words(words) => (*words).to_owned(),
-            TagRule::Fixed(text) => text.clone(),
+            TagRule::Count(words) => format!("{words} {rows}").into(),
+            TagRule::Words(words) => Cow::Borrowed(words),
+            TagRule::Fixed(text) => text.clone().into(),
         })
     }
 }
@@ -166,6 +209,6 @@ impl CopyOut {
     /// The tag, after the last chunk has been taken.
     #[must_use]
     pub fn tag(&self) -> CommandTag {
-        CommandTag(format!("COPY {}", self.rows.load(std::sync::atomic::Ordering::Relaxed)))
+        CommandTag::new(format!("COPY {}", self.rows.load(std::sync::atomic::Ordering::Relaxed)))
     }
 }

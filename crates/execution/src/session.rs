@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use colonnade_storage::{Catalog, LockMode, Snapshot, Thoroughness, Transaction};
+use colonnade_storage::{LockMode, Snapshot, Thoroughness, Transaction};
 use colonnade_types::{
     ColumnBuilder, ColumnEncoder, DisplaySettings, Format, Oid, Relation, SqlState, SqlType, StorageId,
 };
@@ -29,18 +29,22 @@ use crate::dml::{WriteContext, WriteStatement};
 use crate::engine::{Engine, SessionActivity, SessionEntry, SessionOptions, now_micros};
 use crate::error::{Error, Notice, Result};
 use crate::explain::{self, ExplainOptions};
-use crate::fast::run::{Done, Execution};
-use crate::fast::{self, FastPlan, Recogniser};
+use crate::fast::FastPlan;
 use crate::locks::{LockWaiter, disk_error};
 use crate::names::{ObjectPath, find_relation, find_table, undefined_relation};
-use crate::outcome::{CommandTag, Outcome, ResultSchema, RowStream, TagRule};
+use crate::outcome::{CommandTag, Outcome, ResultSchema, RowBatches, RowStream, TagRule};
 use crate::planner::{physical_plan, run, types_of};
 use crate::session_info::{SessionInfo, StatementInfo};
 use crate::settings::{ForcePath, Settings};
 use crate::statement::{
-    Body, IsolationLevel, MaintenanceCommand, SettingCommand, Statement, StatementKind, TransactionCommand,
+    Body, MaintenanceCommand, SettingCommand, Statement, StatementKind, TransactionCommand, TransactionModes,
 };
 use crate::transaction::{Block, TransactionState, TransactionStatus, failed};
+
+mod short;
+
+use short::KnownStatements;
+pub use short::Recognised;
 
 /// One client's conversation. Not shared: methods take `&mut self`. Dropping it rolls back what is open.
 pub struct Session {
@@ -56,8 +60,7 @@ pub struct Session {
     reported_of: Settings,
     /// Statements of SQL's PREPARE.
     prepared: HashMap<String, Prepared>,
-    /// Simple queries, by [`crate::fast::text::Lifted::key`].
-    texts: HashMap<String, KnownText>,
+    known: KnownStatements,
 }
 
 /// A statement whose parameters and result are known.
@@ -72,16 +75,6 @@ pub struct Prepared {
     /// How it runs without a plan, if it can.
     pub(crate) fast: Option<Arc<FastPlan>>,
 }
-
-/// What is known of a simple query's text, its literals aside.
-enum KnownText {
-    Fast(Arc<Prepared>),
-    /// Planned each time, as far as this catalog goes.
-    General(Arc<Catalog>),
-}
-
-/// Texts that a session remembers; at more it forgets all of them.
-const KNOWN_TEXTS_MAX: usize = 512;
 
 /// A parameter's value as the client sent it.
 #[derive(Clone, Debug)]
@@ -149,7 +142,7 @@ impl Session {
             reported,
             reported_of,
             prepared: HashMap::new(),
-            texts: HashMap::new(),
+            known: KnownStatements::default(),
             engine,
         })
     }
@@ -183,16 +176,17 @@ impl Session {
         prepared
     }
 
-    /// Runs a prepared statement with its parameters.
+    /// Runs a prepared statement with its parameters. Ask [`execute_now`](Self::execute_now) first: it is cheaper where it does anything.
     ///
     /// # Errors
     /// Whatever the statement fails with; 08P01 for a wrong number of parameters.
     pub async fn execute_prepared(&mut self, prepared: &Prepared, parameters: Vec<ScalarParameter>) -> Result<Outcome> {
-        if let Some(outcome) = self.execute_fast(prepared, &parameters).await {
+        if let Some(outcome) = self.execute_short(prepared, &parameters).await {
             return outcome;
         }
         match self.read_parameters(prepared, parameters) {
-            Ok(values) => self.execute_with(&prepared.statement, Parameters::Values(values)).await,
+            // The general path's future is large, and would be moved wherever this one is.
+            Ok(values) => Box::pin(self.execute_with(&prepared.statement, Parameters::Values(values))).await,
             Err(error) => {
                 self.state.fail();
                 Err(error)
@@ -200,138 +194,14 @@ impl Session {
         }
     }
 
-    /// Finds out whether a simple query's text is a statement that runs without a plan, so that it need not be parsed: the statement with its literals as
-    /// parameters, for [`execute_prepared`](Self::execute_prepared). `None` says nothing about the text: parse it.
-    pub async fn recognise_text(&mut self, sql: &str) -> Option<(Arc<Prepared>, Vec<ScalarParameter>)> {
-        if self.state.block == Block::Failed {
-            return None;
+    /// As [`finish`](Self::finish) after success, if there is no implicit transaction to be ended; false: nothing was done.
+    pub fn finish_now(&mut self) -> bool {
+        if !matches!(self.state.block, Block::Idle | Block::Explicit) {
+            return false;
         }
-        let lifted = crate::fast::text::lift(sql)?;
-        let catalog = self.current_catalog();
-        let known = match self.texts.get(&lifted.key) {
-            Some(KnownText::General(of)) if Arc::ptr_eq(of, &catalog) => return None,
-            Some(KnownText::Fast(prepared)) => prepared
-                .fast
-                .as_ref()
-                .is_some_and(|plan| plan.is_current(&catalog, &self.state.settings))
-                .then(|| Arc::clone(prepared)),
-            _ => None,
-        };
-        let prepared = match known {
-            Some(prepared) => prepared,
-            None => {
-                let prepared = self.prepare_lifted(&lifted).await.map(Arc::new);
-                if self.texts.len() >= KNOWN_TEXTS_MAX {
-                    self.texts.clear();
-                }
-                let known = match &prepared {
-                    Some(prepared) => KnownText::Fast(Arc::clone(prepared)),
-                    None => KnownText::General(catalog),
-                };
-                self.texts.insert(lifted.key, known);
-                prepared?
-            }
-        };
-        // A literal that is no value of its type is reported with its place, which only the text has.
-        let values =
-            crate::fast::run::parameters(&prepared.parameters, &lifted.literals, self.state.settings.display());
-        values.ok().map(|_| (prepared, lifted.literals))
-    }
-
-    async fn prepare_lifted(&mut self, lifted: &crate::fast::text::Lifted) -> Option<Prepared> {
-        let statements = self.parse(lifted.text()).ok()?;
-        let [statement] = statements.as_slice() else { return None };
-        self.arm();
-        let prepared = self.describe(statement, &lifted.types(), &lifted.bare()).await.ok()?;
-        prepared.fast.is_some().then_some(prepared)
-    }
-
-    /// Binds a statement for the fast path, if that takes it.
-    fn recognise(
-        &self,
-        sql: &ast::Statement,
-        parameters: &[SqlType],
-        bare: &[bool],
-        columns: Option<&Arc<ResultSchema>>,
-    ) -> Option<Arc<FastPlan>> {
-        let catalog = self.with_transaction(|t| t.catalog()).ok()?;
-        let recogniser = Recogniser { binder: &self.binder, catalog: &catalog, parameters, bare, columns };
-        crate::parser::on_large_stack(|| crate::fast::recognise(&recogniser, sql)).map(Arc::new)
-    }
-
-    /// The catalog that the next statement sees.
-    fn current_catalog(&self) -> Arc<Catalog> {
-        match self.with_transaction(|transaction| transaction.catalog()) {
-            Ok(catalog) => catalog,
-            Err(_) => self.engine.shared.database.catalog(),
-        }
-    }
-
-    /// Runs a statement on the fast path; `None` leaves it to the general one, and nothing has happened.
-    async fn execute_fast(&mut self, prepared: &Prepared, given: &[ScalarParameter]) -> Option<Result<Outcome>> {
-        let plan = Arc::clone(prepared.fast.as_ref()?);
-        if self.state.block == Block::Failed
-            || given.len() != prepared.parameters.len()
-            || self.state.settings.force_path() == ForcePath::Column
-            || !plan.is_current(&self.current_catalog(), &self.state.settings)
-        {
-            return None;
-        }
-        let parameters =
-            crate::fast::run::parameters(&prepared.parameters, given, self.state.settings.display()).ok()?;
-        self.arm();
-        self.show_state(Some(prepared.statement.text()));
-        let outcome = match self.run_fast(&plan, &parameters).await {
-            Ok(Some(done)) => Ok(done.outcome(&plan)),
-            Ok(None) => return None,
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            self.state.fail();
-        }
-        Some(place(outcome, prepared.statement.source()))
-    }
-
-    /// `None` if the plan turned out to be stale.
-    async fn run_fast(&mut self, plan: &FastPlan, parameters: &[ArrayRef]) -> Result<Option<Done>> {
-        if plan.needs_statement {
-            self.begin_statement()?;
-        }
-        let database = &self.engine.shared.database;
-        if !plan.is_write() && database.are_readers_kept_out() {
-            // The general path asks for the lock.
-            return Ok(None);
-        }
-        let alone =
-            self.state.block == Block::Idle && self.state.settings.default_isolation() <= IsolationLevel::ReadCommitted;
-        if !plan.is_write() && alone {
-            // One statement, one snapshot: no transaction is needed for that.
-            let execution = Execution { plan, parameters, now: now_micros() };
-            return execution.read(&database.snapshot()).map(Some);
-        }
-        self.state.ensure(database)?;
-        self.state.used = true;
-        let execution = Execution { plan, parameters, now: self.state.started };
-        if !plan.is_write() {
-            let snapshot = self.snapshot()?;
-            return execution.read(&snapshot).map(Some);
-        }
-        let context = self.write_context(plan.word())?;
-        loop {
-            let (id, attempt) = context.with(|transaction| (transaction.id(), execution.write(transaction)))?;
-            match attempt? {
-                fast::run::Attempt::Done(done) => return Ok(Some(done)),
-                fast::run::Attempt::Stale => return Ok(None),
-                fast::run::Attempt::Blocked(holder) => {
-                    self.entry.transaction.store(id.0, Ordering::Relaxed);
-                    context.waiter.wait(&context.database, id, holder).await?;
-                }
-                fast::run::Attempt::Conflict if context.repeatable => {
-                    return Err(crate::locks::write_error(colonnade_storage::WriteError::Conflict, None));
-                }
-                fast::run::Attempt::Conflict => context.waiter.guard.check()?,
-            }
-        }
+        self.cancel.end();
+        self.show_state(None);
+        true
     }
 
     /// Ends what the client sent at once (a simple query, or everything up to Sync): commits the implicit transaction, durable on return, or
@@ -589,13 +459,18 @@ impl Session {
     /// # Errors
     /// 25006 in a read-only transaction.
     pub(crate) fn write_context(&self, word: &str) -> Result<WriteContext> {
+        self.check_writable(word)?;
+        Ok(self.context())
+    }
+
+    fn check_writable(&self, word: &str) -> Result<()> {
         if self.state.read_only {
             return Err(Error::new(
                 SqlState::READ_ONLY_SQL_TRANSACTION,
                 format!("cannot execute {word} in a read-only transaction"),
             ));
         }
-        Ok(self.context())
+        Ok(())
     }
 
     fn context(&self) -> WriteContext {
@@ -611,13 +486,14 @@ impl Session {
         }
     }
 
+    fn begin_block(&mut self, modes: TransactionModes, start: bool) -> Result<Outcome> {
+        self.state.begin(&self.engine.shared.database, modes, &mut self.notices)?;
+        Ok(Outcome::Command(CommandTag::new(if start { "START TRANSACTION" } else { "BEGIN" })))
+    }
+
     async fn transaction(&mut self, command: &TransactionCommand) -> Result<Outcome> {
-        let database = &self.engine.shared.database;
         let tag = match command {
-            TransactionCommand::Begin { modes, start } => {
-                self.state.begin(database, *modes, &mut self.notices)?;
-                if *start { "START TRANSACTION" } else { "BEGIN" }
-            }
+            TransactionCommand::Begin { modes, start } => return self.begin_block(*modes, *start),
             TransactionCommand::Commit { chain } => {
                 let modes = self.chained_modes();
                 let committed = self.state.commit(&mut self.notices).await?;
@@ -650,11 +526,8 @@ impl Session {
         Ok(Outcome::Command(CommandTag::new(tag)))
     }
 
-    fn chained_modes(&self) -> crate::statement::TransactionModes {
-        crate::statement::TransactionModes {
-            isolation: Some(self.state.isolation),
-            read_only: Some(self.state.read_only),
-        }
+    fn chained_modes(&self) -> TransactionModes {
+        TransactionModes { isolation: Some(self.state.isolation), read_only: Some(self.state.read_only) }
     }
 
     fn setting_command(&mut self, command: &SettingCommand) -> Result<Outcome> {
@@ -948,6 +821,7 @@ impl Session {
         let bound = crate::rewrite::as_names(bound, &self.binder.state)?;
         let plan = physical_plan(&self.binder.state, &bound.plan).await?;
         let batches = run(&self.binder.state, plan, types_of(&bound.schema), self.guard.clone())?;
+        let batches = RowBatches::stream(batches);
         Ok(Outcome::Rows(RowStream { schema: Arc::new(bound.schema), batches, tag: TagRule::Count("SELECT") }))
     }
 
@@ -1215,5 +1089,5 @@ fn text_rows(names: &[&str], rows: &[Vec<String>], tag: TagRule) -> Result<RowSt
         Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| row.get(index).map_or("", String::as_str))))
     };
     let batch = RecordBatch::try_new(schema.arrow_schema(), (0..names.len()).map(column).collect())?;
-    Ok(RowStream { schema: Arc::new(schema), batches: Box::pin(futures::stream::iter([Ok(batch)])), tag })
+    Ok(RowStream { schema: Arc::new(schema), batches: RowBatches::ready(batch), tag })
 }

@@ -4,14 +4,16 @@
 //! process's, so several servers of one process (tests) share it.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use colonnade_execution::Engine;
 use colonnade_types::{Relation, SqlState};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
 
 use crate::config::machine;
+use crate::phase::Phase;
 
 /// Upper bounds of the latency histogram, in seconds.
 const LATENCY_BOUNDS: [f64; 14] =
@@ -98,9 +100,44 @@ impl StatementTimer {
 
     /// Counts the statement as done.
     pub(crate) fn finish(self) {
-        counter!("colonnade_statements_total", "protocol" => self.protocol.label()).increment(1);
-        histogram!("colonnade_statement_seconds", "protocol" => self.protocol.label())
-            .record(self.start.elapsed().as_secs_f64());
+        let statements = Statements::of(self.protocol);
+        statements.total.increment(1);
+        statements.seconds.record(self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// What is counted for each statement, looked up once.
+struct Statements {
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl Statements {
+    fn of(protocol: Protocol) -> &'static Statements {
+        static ALL: [OnceLock<Statements>; 2] = [const { OnceLock::new() }; 2];
+        ALL[protocol as usize].get_or_init(|| {
+            // Handles made before there is a recorder would count nothing.
+            recorder();
+            Statements {
+                total: counter!("colonnade_statements_total", "protocol" => protocol.label()),
+                seconds: histogram!("colonnade_statement_seconds", "protocol" => protocol.label()),
+            }
+        })
+    }
+}
+
+/// Sorts recorded times into their histograms from time to time, until the server ends: what is not sorted takes memory.
+pub(crate) async fn tidy(mut phase: watch::Receiver<Phase>) {
+    const PERIOD: Duration = Duration::from_secs(2);
+    let ending = async move {
+        // An error is the end, too.
+        let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+    };
+    tokio::pin!(ending);
+    while tokio::time::timeout(PERIOD, &mut ending).await.is_err() {
+        if let Some(handle) = recorder() {
+            handle.run_upkeep();
+        }
     }
 }
 
@@ -112,7 +149,12 @@ pub(crate) fn failed(protocol: Protocol, state: SqlState) {
 
 /// Counts rows sent.
 pub(crate) fn sent_rows(rows: usize) {
-    counter!("colonnade_rows_sent_total").increment(rows as u64);
+    static SENT: OnceLock<Counter> = OnceLock::new();
+    let sent = SENT.get_or_init(|| {
+        recorder();
+        counter!("colonnade_rows_sent_total")
+    });
+    sent.increment(rows as u64);
 }
 
 /// The page that `/metrics` shows.

@@ -110,6 +110,7 @@ impl Server {
         let http_address = http_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
         let (phase, phase_seen) = watch::channel(Phase::Serving);
+        tokio::spawn(crate::metrics::tidy(phase_seen.clone()));
         // HTTP answers from the beginning, so that whoever watches the process can tell a recovery from a death.
         let service = Arc::new(OnceLock::new());
         let http_task =

@@ -303,6 +303,12 @@ impl Database {
         Ok(Database { inner: Arc::new(Inner::new(recovered, clock, options)) })
     }
 
+    /// Whether [`catalog`](Self::catalog) would give this very one.
+    #[must_use]
+    pub fn has_catalog(&self, catalog: &Arc<crate::catalog::Catalog>) -> bool {
+        Arc::ptr_eq(&self.inner.version.load().catalog, catalog)
+    }
+
     /// The latest committed catalog.
     #[must_use]
     pub fn catalog(&self) -> Arc<crate::catalog::Catalog> {

@@ -128,6 +128,18 @@ impl KeySpec {
         Ok(self.keys(&self.segment_row(segment, offset)?, 1)?.rows.row(0).to_vec())
     }
 
+    /// Whether a row of a segment has the first key of `keys`.
+    pub(crate) fn has_key(&self, segment: &Segment, offset: u32, keys: &Keys) -> Result<bool, ReadError> {
+        // One integer needs no encoding to be compared.
+        if let ([column], Probe::Integers(values)) = (self.columns.as_slice(), &keys.probe)
+            && let Some(stored) = segment.row(offset, std::iter::once(column.id))?.pop().flatten()
+            && let (Some([stored]), [Some(value)]) = (integers(&stored).as_deref(), values.as_slice())
+        {
+            return Ok(*stored == Some(*value));
+        }
+        Ok(self.segment_key(segment, offset)? == keys.rows.row(0))
+    }
+
     /// The key's columns of one row of a segment.
     pub(crate) fn segment_row(&self, segment: &Segment, offset: u32) -> Result<Vec<ArrayRef>, ReadError> {
         let stored = segment.row(offset, self.layout.columns().iter().map(|(id, _)| *id))?;

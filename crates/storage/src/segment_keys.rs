@@ -226,10 +226,7 @@ impl SegmentKeys {
         }
         for offset in self.load(segment)?.find(hash) {
             let deleted = segment.deletes.read().stamp(offset);
-            if !view.sees(deleted)
-                && self.spec.segment_key(segment, offset)? == keys.rows.row(0)
-                && segment.sees_created(offset, view)?
-            {
+            if !view.sees(deleted) && self.spec.has_key(segment, offset, keys)? && segment.sees_created(offset, view)? {
                 return Ok(Some(offset));
             }
         }

@@ -123,6 +123,18 @@ impl Transaction {
         }
     }
 
+    /// Whether [`catalog`](Self::catalog) would give this very one.
+    #[must_use]
+    pub fn sees_catalog(&self, catalog: &Arc<Catalog>) -> bool {
+        if self.catalog_edits > 0 {
+            return Arc::ptr_eq(&self.catalog(), catalog);
+        }
+        match &self.fixed {
+            Some(fixed) => Arc::ptr_eq(&fixed.version.catalog, catalog),
+            None => Arc::ptr_eq(&self.inner.version.load().catalog, catalog),
+        }
+    }
+
     fn own_catalog(&self, base: &Arc<Catalog>) -> Arc<Catalog> {
         let edits = self.catalog_edits;
         if edits == 0 {

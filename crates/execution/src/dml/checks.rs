@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use colonnade_storage::Catalog;
 use colonnade_types::{ColumnEncoder, DisplaySettings, Format, SqlState, TableDefinition};
 use datafusion::physical_expr::PhysicalExpr;
@@ -41,7 +41,23 @@ impl Checks {
     /// # Errors
     /// 23502 or 23514 for the first row that breaks a constraint.
     pub(crate) fn test(&self, rows: &RecordBatch) -> Result<()> {
-        for (column, array) in self.table.columns.iter().zip(rows.columns()) {
+        self.test_nulls(rows.columns())?;
+        self.test_checks(rows)
+    }
+
+    /// As [`test`](Self::test), for rows that are no batch yet, and need not be one without CHECK constraints.
+    pub(crate) fn test_columns(&self, columns: &[ArrayRef], rows: usize) -> Result<()> {
+        self.test_nulls(columns)?;
+        if self.checks.is_empty() {
+            return Ok(());
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = super::insert::arrow_schema(&self.table);
+        self.test_checks(&RecordBatch::try_new_with_options(schema, columns.to_vec(), &options)?)
+    }
+
+    fn test_nulls(&self, columns: &[ArrayRef]) -> Result<()> {
+        for (column, array) in self.table.columns.iter().zip(columns) {
             if column.not_null && array.null_count() > 0 {
                 let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or(0);
                 return Err(Error::new(
@@ -51,11 +67,15 @@ impl Checks {
                         column.name, self.table.name
                     ),
                 )
-                .with_detail(self.failing_row(rows, row))
+                .with_detail(self.failing_row(columns, row))
                 .with_table(&self.table.name)
                 .with_column(&column.name));
             }
         }
+        Ok(())
+    }
+
+    fn test_checks(&self, rows: &RecordBatch) -> Result<()> {
         for (name, check) in &self.checks {
             let result = check.evaluate(rows)?.into_array(rows.num_rows())?;
             let Some(result) = result.as_any().downcast_ref::<BooleanArray>() else { continue };
@@ -65,7 +85,7 @@ impl Checks {
                     SqlState::CHECK_VIOLATION,
                     format!("new row for relation \"{}\" violates check constraint \"{name}\"", self.table.name),
                 )
-                .with_detail(self.failing_row(rows, row))
+                .with_detail(self.failing_row(rows.columns(), row))
                 .with_table(&self.table.name)
                 .with_constraint(name));
             }
@@ -73,8 +93,8 @@ impl Checks {
         Ok(())
     }
 
-    fn failing_row(&self, rows: &RecordBatch, row: usize) -> String {
-        let values = self.table.columns.iter().zip(rows.columns()).map(|(column, array)| {
+    fn failing_row(&self, columns: &[ArrayRef], row: usize) -> String {
+        let values = self.table.columns.iter().zip(columns).map(|(column, array)| {
             let encoder = ColumnEncoder::new(&column.sql_type, array, Format::Text, &self.settings).ok();
             match encoder {
                 Some(encoder) if !encoder.is_null(row) => {

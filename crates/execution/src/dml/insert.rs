@@ -506,6 +506,24 @@ pub(crate) fn assemble(
     missing: &[(usize, DefaultValue)],
     rows: usize,
 ) -> Result<RecordBatch> {
+    let columns = assemble_columns(table, given, missing, rows)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(arrow_schema(table), columns, &options)?)
+}
+
+/// The Arrow form of a table's rows.
+pub(crate) fn arrow_schema(table: &TableDefinition) -> arrow::datatypes::SchemaRef {
+    let fields: Vec<_> = table.columns.iter().map(|c| c.sql_type.field(&c.name, true)).collect();
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}
+
+/// Puts given columns and defaults into the table's order, without making a batch of them.
+pub(crate) fn assemble_columns(
+    table: &TableDefinition,
+    given: Vec<(usize, ArrayRef)>,
+    missing: &[(usize, DefaultValue)],
+    rows: usize,
+) -> Result<Vec<ArrayRef>> {
     let mut columns: Vec<Option<ArrayRef>> = vec![None; table.columns.len()];
     for (place, array) in given {
         columns[place] = Some(array);
@@ -513,13 +531,7 @@ pub(crate) fn assemble(
     for (place, default) in missing {
         columns[*place] = Some(default.values(rows)?);
     }
-    let columns: Vec<ArrayRef> = columns
-        .into_iter()
-        .map(|c| c.ok_or_else(|| Error::internal("a column has no value")))
-        .collect::<Result<_>>()?;
-    let fields: Vec<_> = table.columns.iter().map(|c| c.sql_type.field(&c.name, true)).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), columns, &options)?)
+    columns.into_iter().map(|c| c.ok_or_else(|| Error::internal("a column has no value"))).collect()
 }
 
 async fn write(

@@ -36,7 +36,7 @@ use crate::binder::syntax::Parameters;
 use crate::error::{Error, Result};
 use crate::locks::{LockWaiter, write_error};
 use crate::names::{ObjectPath, find_table};
-use crate::outcome::{CommandTag, Outcome, ResultSchema, RowStream, TagRule};
+use crate::outcome::{CommandTag, Outcome, ResultSchema, RowBatches, RowStream, TagRule};
 
 /// A session's transaction, shared with the statement that streams into it.
 pub(crate) type SharedTransaction = Arc<Mutex<Option<Transaction>>>;
@@ -188,7 +188,7 @@ impl Written {
             None => Outcome::Command(CommandTag::new(tag)),
             Some((schema, batches)) => Outcome::Rows(RowStream {
                 schema: Arc::new(schema),
-                batches: Box::pin(futures::stream::iter(batches.into_iter().map(Ok))),
+                batches: RowBatches::stream(futures::stream::iter(batches.into_iter().map(Ok))),
                 tag: TagRule::Fixed(tag),
             }),
         }

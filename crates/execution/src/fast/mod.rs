@@ -40,7 +40,7 @@ pub(crate) use recognise::{Recogniser, recognise};
 /// A statement bound for the fast path.
 pub(crate) struct FastPlan {
     /// What it was bound to.
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     settings: Settings,
     pub(crate) relation: Oid,
     pub(crate) access: TableAccess,
@@ -93,9 +93,9 @@ pub(crate) enum KeySource {
 }
 
 impl FastPlan {
-    /// Whether it still means what it meant when it was bound.
-    pub(crate) fn is_current(&self, catalog: &Arc<Catalog>, settings: &Settings) -> bool {
-        Arc::ptr_eq(&self.catalog, catalog) && self.settings.same(settings)
+    /// Whether it was bound with these settings.
+    pub(crate) fn is_of(&self, settings: &Settings) -> bool {
+        self.settings.same(settings)
     }
 
     pub(crate) fn is_write(&self) -> bool {

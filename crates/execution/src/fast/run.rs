@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
-use colonnade_storage::{Found, LockMode, LockTarget, Snapshot, TableAccess, Transaction, WriteError};
+use colonnade_storage::{Found, LockMode, LockTarget, Snapshot, Transaction, WriteError};
 use colonnade_types::{ColumnBuilder, DisplaySettings, Format, SqlType, TxnId};
 
-use crate::dml::insert::assemble;
+use crate::dml::insert::assemble_columns;
 use crate::error::Result;
 use crate::fast::expression::{Inputs, Projection, RowExpression, RowValues};
 use crate::fast::{Action, FastPlan, KeyMatch, KeySource};
 use crate::locks::write_error;
-use crate::outcome::{CommandTag, Outcome, RowStream, TagRule};
+use crate::outcome::{CommandTag, Outcome, RowBatches, RowStream, TagRule};
 use crate::session::ScalarParameter;
 
 /// How far an attempt came.
@@ -43,7 +43,7 @@ impl Done {
         let batch = self.returned.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&projection.arrow_schema)));
         Outcome::Rows(RowStream {
             schema: Arc::clone(&projection.schema),
-            batches: Box::pin(futures::stream::iter([Ok(batch)])),
+            batches: RowBatches::ready(batch),
             tag: TagRule::Count(words),
         })
     }
@@ -103,7 +103,7 @@ impl Execution<'_> {
             Err(error) => return Err(self.refused(error)),
         }
         // Before the lock was ours, the table may have been changed.
-        if !Arc::ptr_eq(&self.plan.catalog, &transaction.catalog()) {
+        if !transaction.sees_catalog(&self.plan.catalog) {
             return Ok(Attempt::Stale);
         }
         let savepoint = transaction.savepoint();
@@ -139,13 +139,14 @@ impl Execution<'_> {
                         *column = values.next();
                     }
                 }
-                let rows = self.batch(access, &columns)?;
-                checks.test(&rows)?;
+                let rows: Option<Vec<ArrayRef>> = columns.iter().cloned().collect();
+                let rows = rows.ok_or_else(|| crate::error::Error::internal("a column has no value"))?;
+                checks.test_columns(&rows, 1)?;
                 let keeps_keys = kept_keys.iter().all(|kept| *kept);
                 if let Some(attempt) = self.checked(transaction.delete_found(access, &found, keeps_keys))? {
                     return Ok(attempt);
                 }
-                if let Some(attempt) = self.checked(transaction.append_rows(access, rows.columns(), 1, kept_keys))? {
+                if let Some(attempt) = self.checked(transaction.append_rows(access, &rows, 1, kept_keys))? {
                     return Ok(attempt);
                 }
                 self.done(None, &mut columns, 1)
@@ -157,11 +158,9 @@ impl Execution<'_> {
                     given.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
                 }
                 let given = places.iter().copied().zip(given).map(|(place, values)| Ok((place, joined(&values)?)));
-                let batch = assemble(access.table(), given.collect::<Result<_>>()?, missing, rows.len())?;
-                checks.test(&batch)?;
-                if let Some(attempt) =
-                    self.checked(transaction.append_rows(access, batch.columns(), rows.len(), &[]))?
-                {
+                let new = assemble_columns(access.table(), given.collect::<Result<_>>()?, missing, rows.len())?;
+                checks.test_columns(&new, rows.len())?;
+                if let Some(attempt) = self.checked(transaction.append_rows(access, &new, rows.len(), &[]))? {
                     return Ok(attempt);
                 }
                 let Some(projection) = &plan.projection else {
@@ -170,7 +169,7 @@ impl Execution<'_> {
                 let mut returned = Vec::with_capacity(rows.len());
                 for row in 0..rows.len() {
                     let mut columns: Vec<Option<ArrayRef>> =
-                        batch.columns().iter().map(|column| Some(column.slice(row, 1))).collect();
+                        new.iter().map(|column| Some(column.slice(row, 1))).collect();
                     returned.push(self.project(projection, None, &mut columns)?);
                 }
                 let returned = arrow::compute::concat_batches(&projection.arrow_schema, &returned)?;
@@ -267,11 +266,6 @@ impl Execution<'_> {
 
     fn row<'a>(&'a self, columns: &'a [Option<ArrayRef>]) -> RowValues<'a> {
         RowValues { columns, parameters: self.parameters, now: self.now }
-    }
-
-    fn batch(&self, access: &TableAccess, columns: &[Option<ArrayRef>]) -> Result<RecordBatch> {
-        let given = columns.iter().enumerate().filter_map(|(place, value)| Some((place, Arc::clone(value.as_ref()?))));
-        assemble(access.table(), given.collect(), &[], 1)
     }
 }
 

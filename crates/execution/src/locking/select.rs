@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::locking::addresses::{self, LockedTable};
 use crate::locking::clause::{self, Wait};
 use crate::locks::write_error;
-use crate::outcome::{Outcome, ResultSchema, RowStream, TagRule};
+use crate::outcome::{Outcome, ResultSchema, RowBatches, RowStream, TagRule};
 use crate::planner::{Batches, physical_plan, run as run_plan, types_of};
 
 /// Rows beyond those wanted that a query with SKIP LOCKED and a limit reads at first, in case others hold some.
@@ -39,7 +39,7 @@ pub(crate) async fn run(
             Ok((schema, batches)) => {
                 return Ok(Outcome::Rows(RowStream {
                     schema: Arc::new(schema),
-                    batches,
+                    batches: RowBatches::stream(batches),
                     tag: TagRule::Count("SELECT"),
                 }));
             }

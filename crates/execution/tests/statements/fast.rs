@@ -6,10 +6,16 @@ use crate::server::{Rows, TestServer, collect, fails, ok};
 
 /// Runs a text as a simple query would be: on the fast path if it is recognised. Says whether it was.
 async fn simple(session: &mut Session, sql: &str) -> (bool, Result<Rows, Error>) {
-    let Some((prepared, parameters)) = session.recognise_text(sql).await else {
+    let Some(recognised) = session.recognise_text(sql).await else {
         return (false, crate::server::query(session, sql).await);
     };
-    let outcome = session.execute_prepared(&prepared, parameters).await;
+    let outcome = match session.execute_recognised(&recognised) {
+        Some(outcome) => outcome,
+        None => {
+            let (prepared, literals) = recognised.into_parts();
+            session.execute_prepared(&prepared, literals).await
+        }
+    };
     let rows = match outcome {
         Ok(outcome) => collect(session, outcome, None).await,
         Err(error) => Err(error),

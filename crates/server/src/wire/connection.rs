@@ -236,6 +236,9 @@ impl Connection {
 
     /// Ends the implicit transaction: commits, durably, or rolls back.
     pub(super) async fn finish(&mut self, success: bool) -> Result<(), Failure> {
+        if self.session.finish_now() {
+            return Ok(());
+        }
         watch(&mut self.reader, &self.cancel, &mut self.phase, self.session.finish(success)).await
     }
 

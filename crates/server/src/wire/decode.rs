@@ -69,9 +69,9 @@ impl Body {
     /// A text up to its zero byte.
     pub(super) fn text(&mut self) -> Result<String, Error> {
         let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(|| violation("invalid string in message"))?;
-        let bytes = self.0.split_to(end);
-        self.0.advance(1);
-        text_from_bytes(&bytes).map(str::to_owned).map_err(Error::from)
+        let text = text_from_bytes(&self.0[..end]).map(str::to_owned).map_err(Error::from)?;
+        self.0.advance(end + 1);
+        Ok(text)
     }
 
     fn name(&mut self) -> Result<Option<String>, Error> {
@@ -80,19 +80,26 @@ impl Body {
 
     /// `count` bytes.
     pub(super) fn bytes(&mut self, count: usize) -> Result<Bytes, Error> {
-        if self.0.len() < count {
-            return Err(violation("insufficient data left in message"));
-        }
+        self.require(count)?;
         Ok(self.0.split_to(count))
     }
 
+    fn require(&self, count: usize) -> Result<(), Error> {
+        if self.0.len() < count {
+            return Err(violation("insufficient data left in message"));
+        }
+        Ok(())
+    }
+
     fn u16(&mut self) -> Result<u16, Error> {
-        Ok(self.bytes(2)?.get_u16())
+        self.require(2)?;
+        Ok(self.0.get_u16())
     }
 
     /// A number of four bytes.
     pub(super) fn i32(&mut self) -> Result<i32, Error> {
-        Ok(self.bytes(4)?.get_i32())
+        self.require(4)?;
+        Ok(self.0.get_i32())
     }
 
     fn target(&mut self) -> Result<u8, Error> {

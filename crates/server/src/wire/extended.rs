@@ -27,7 +27,7 @@ use crate::metrics::{Protocol, StatementTimer};
 pub(super) struct PreparedStatement {
     name: String,
     /// `None` for an empty text.
-    prepared: Option<Prepared>,
+    prepared: Option<Arc<Prepared>>,
 }
 
 /// A statement with its values.
@@ -91,8 +91,14 @@ impl Connection {
             if left == 0 {
                 return Ok(false);
             }
-            let next = async { rows.stream.batches.next().await.transpose() };
-            match watch(&mut self.reader, &self.cancel, &mut self.phase, next).await? {
+            let next = match rows.stream.batches.next_ready() {
+                Some(next) => next,
+                None => {
+                    let next = async { rows.stream.batches.next().await.transpose() };
+                    watch(&mut self.reader, &self.cancel, &mut self.phase, next).await?
+                }
+            };
+            match next {
                 Some(batch) => {
                     let schema = &rows.stream.schema;
                     rows.batch = Some(BatchRows::new(schema, &batch, &rows.formats, &rows.display)?);
@@ -110,19 +116,9 @@ impl Connection {
         }
         // The unnamed statement goes even if its successor turns out to be wrong.
         self.statements.remove(&name);
-        let statements = self.session.parse(&parse.query)?;
-        let prepared = match &statements[..] {
-            [] => None,
-            [statement] => {
-                let types: Vec<Oid> = parse.type_oids.into_iter().map(Oid).collect();
-                let work = self.session.prepare(statement, &types);
-                Some(watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?)
-            }
-            _ => {
-                let message = "cannot insert multiple commands into a prepared statement";
-                return Err(Error::new(SqlState::SYNTAX_ERROR, message).into());
-            }
-        };
+        let types: Vec<Oid> = parse.type_oids.into_iter().map(Oid).collect();
+        let work = self.session.prepare_text(&parse.query, &types);
+        let prepared = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
         self.statements.insert(name.clone(), Arc::new(PreparedStatement { name, prepared }));
         self.send_notices();
         self.output.empty(b'1');
@@ -219,8 +215,13 @@ impl Connection {
         };
         let timer = StatementTimer::start(Protocol::PostgreSql);
         let parameters = std::mem::take(&mut portal.parameters);
-        let work = self.session.execute_prepared(prepared, parameters);
-        let outcome = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
+        let outcome = match self.session.execute_now(prepared, &parameters) {
+            Some(outcome) => outcome?,
+            None => {
+                let work = self.session.execute_prepared(prepared, parameters);
+                watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?
+            }
+        };
         self.send_notices();
         let state = match outcome {
             Outcome::Empty => {

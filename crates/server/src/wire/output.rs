@@ -40,6 +40,25 @@ impl Output {
         result
     }
 
+    /// Writes out what the socket takes at once; true if that was everything.
+    pub(super) fn flush_now(&mut self) -> std::io::Result<bool> {
+        if self.buffer.is_empty() {
+            return Ok(true);
+        }
+        match self.half.try_write(&self.buffer) {
+            Ok(written) if written == self.buffer.len() => {
+                self.buffer.clear();
+                Ok(true)
+            }
+            Ok(written) => {
+                self.buffer.drain(..written);
+                Ok(false)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the buffer should be written out.
     pub(super) fn is_full(&self) -> bool {
         self.buffer.len() >= FLUSH_BYTES

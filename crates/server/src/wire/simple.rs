@@ -32,11 +32,23 @@ impl Connection {
     }
 
     async fn run_text(&mut self, text: &str) -> Result<(), Failure> {
-        let work = async { Ok(self.session.recognise_text(text).await) };
-        if let Some((prepared, parameters)) = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await? {
-            let timer = StatementTimer::start(Protocol::PostgreSql);
-            let work = self.session.execute_prepared(&prepared, parameters);
-            let outcome = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
+        let timer = StatementTimer::start(Protocol::PostgreSql);
+        let recognised = match self.session.recognise_known(text) {
+            Some(recognised) => Some(recognised),
+            None => {
+                let work = async { Ok(self.session.recognise_text(text).await) };
+                watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?
+            }
+        };
+        if let Some(recognised) = recognised {
+            let outcome = match self.session.execute_recognised(&recognised) {
+                Some(outcome) => outcome?,
+                None => {
+                    let (prepared, literals) = recognised.into_parts();
+                    let work = self.session.execute_prepared(&prepared, literals);
+                    watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?
+                }
+            };
             return self.send_outcome(outcome, timer, true).await;
         }
         let statements = self.session.parse(text)?;
@@ -52,7 +64,7 @@ impl Connection {
 
     async fn run_statement(&mut self, statement: &Statement, is_last: bool) -> Result<(), Failure> {
         let timer = StatementTimer::start(Protocol::PostgreSql);
-        let work = self.session.execute(statement);
+        let work = Box::pin(self.session.execute(statement));
         let outcome = watch(&mut self.reader, &self.cancel, &mut self.phase, work).await?;
         self.send_outcome(outcome, timer, is_last).await
     }

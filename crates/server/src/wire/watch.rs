@@ -6,7 +6,7 @@ use colonnade_execution::{CancelHandle, Error, Result, Severity};
 use colonnade_types::SqlState;
 use tokio::sync::watch;
 
-use super::output::Output;
+use super::output::{FLUSH_BYTES, Output};
 use super::reader::Reader;
 use crate::phase::Phase;
 
@@ -83,6 +83,10 @@ pub(super) async fn watch<T>(
 
 /// Writes the buffer out, unless the process may wait no longer for a slow client.
 pub(super) async fn flush(output: &mut Output, phase: &mut watch::Receiver<Phase>) -> Result<(), Gone> {
+    // Nearly always the socket takes everything at once. A large buffer is left to the other way, which gives its memory back.
+    if output.buffer.len() < FLUSH_BYTES && output.flush_now()? {
+        return Ok(());
+    }
     tokio::select! {
         biased;
         result = output.flush() => Ok(result?),
